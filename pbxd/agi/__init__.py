@@ -1,0 +1,1 @@
+"""Room for the FastAGI server and the dialplan applications."""

@@ -1,0 +1,1 @@
+"""The commands: `pbxd`, that systemd starts, and `pbxctl`, that people use."""

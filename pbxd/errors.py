@@ -1,0 +1,99 @@
+"""Every error that pbxd raises on purpose, in one tree.
+
+    PbxdError
+    ├── ConfigError            the configuration has mistakes; all of them, each with its place
+    ├── ActionError            our own mistake: an AMI action that must not be sent (a line break in a value)
+    ├── WireError              a peer's mistake: it broke the framing of AMI
+    │   └── MessageTooLarge    a message passed the limit before its end came
+    ├── AmiError               the AMI session
+    │   ├── ConnectFailed      nobody listens, or the greeting is not Asterisk's
+    │   ├── LoginRefused       the credentials or the permissions are wrong: waiting will not mend it
+    │   ├── Disconnected       the connection ended while the action was pending; it is not sent again
+    │   ├── ActionTimeout      no answer in time
+    │   └── ActionFailed       Asterisk answered `Response: Error`
+    ├── JournalError           a journal file cannot be opened or read
+    │   └── LineError          one line of it cannot be understood (kept and counted, never fatal)
+    ├── StoreError             the statistics store
+    │   ├── StoreBusy          another process is its writer
+    │   └── StoreFull          the disk is full: what is pending stays in the journal
+    ├── SnippetError           Asterisk's configuration folder cannot take what we would add
+    └── ControlError           the control socket: absent, refused, or an answer that is an error
+"""
+
+from __future__ import annotations
+
+
+class PbxdError(Exception):
+    """Root of all errors that pbxd raises on purpose."""
+
+
+class ConfigError(PbxdError):
+    """The configuration has mistakes; `problems` holds one line each, as `file:line: what, and what was meant`."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class ActionError(PbxdError):
+    """An AMI action that must not be sent: it would inject a second one, or cannot be encoded."""
+
+
+class WireError(PbxdError):
+    """The peer broke the framing of AMI."""
+
+
+class MessageTooLarge(WireError):
+    """A message passed the limit on its size before its end came."""
+
+
+class AmiError(PbxdError):
+    """The AMI session failed."""
+
+
+class ConnectFailed(AmiError):
+    """Nobody listens there, TLS failed, or the greeting is not Asterisk's."""
+
+
+class LoginRefused(AmiError):
+    """Asterisk refused the user or the secret. Only a person can mend that."""
+
+
+class Disconnected(AmiError):
+    """The connection ended while the action was pending. Whether it was carried out is unknown; it is not sent again."""
+
+
+class ActionTimeout(AmiError):
+    """Asterisk did not answer the action in time."""
+
+
+class ActionFailed(AmiError):
+    """Asterisk answered `Response: Error`; the message is Asterisk's own."""
+
+
+class JournalError(PbxdError):
+    """A journal file cannot be opened or read."""
+
+
+class LineError(JournalError):
+    """One journal line cannot be understood. It is kept and counted; reading goes on."""
+
+
+class StoreError(PbxdError):
+    """The statistics store failed."""
+
+
+class StoreBusy(StoreError):
+    """Another process is the store's writer."""
+
+
+class StoreFull(StoreError):
+    """The disk is full. Nothing committed is lost; what is pending stays in the journal."""
+
+
+class SnippetError(PbxdError):
+    """Asterisk's configuration folder cannot take what we would add."""
+
+
+class ControlError(PbxdError):
+    """The control socket is absent, refuses us, or answered with an error."""

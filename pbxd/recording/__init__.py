@@ -1,0 +1,1 @@
+"""Room for recordings and voicemail: policy, recorder, vault, retention."""

@@ -1,0 +1,1 @@
+"""The statistics store: one SQLite database, one writer, any number of readers."""

@@ -1,0 +1,1 @@
+"""Room for the optional link to the vendor: gate, outbox, link, support."""
