@@ -1,0 +1,197 @@
+"""Tails a journal that Asterisk writes (CEL by `cel_custom`, queue_log): complete lines out, each with its place.
+
+A journal is one live file and the parts that were rotated away beside it (`pbxd.csv`, `pbxd.csv.1`, `pbxd.csv-20261124` …).
+A part is known by its first line, whose microsecond time and channel id are its own: it stays the same part when it is renamed,
+copied or read again after a restart, and a file that was truncated and filled anew is another one. A last line without its
+line break is left for later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from inotify_simple import INotify, flags
+
+from pbxd.errors import JournalError
+
+READ = 256 * 1024  # bytes read at once: some hundred calls
+LONGEST_LINE = 1024 * 1024  # bytes; a "line" longer than that is junk, skipped and reported as one reject
+HEAD = 64 * 1024  # bytes in which a first line must end
+WATCHED = flags.MODIFY | flags.CREATE | flags.MOVED_TO | flags.MOVED_FROM
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One file of the journal."""
+
+    id: str  # hash of its first line
+    path: Path
+    size: int
+    modified: float  # epoch seconds
+    inode: int
+    live: bool  # the file that Asterisk appends to now
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Complete lines of one part. `lines[i]` begins at `offsets[i]`; `end` is the offset behind the last."""
+
+    part: Part
+    lines: list[tuple[int, bytes]]
+    end: int
+
+
+class Journal:
+    """The files of one journal, by the path of its live file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._ids: dict[tuple[int, bytes], str] = {}
+
+    def parts(self) -> list[Part]:
+        """All parts that have a first line, oldest first. JournalError if the folder cannot be read."""
+        try:
+            names = [entry for entry in os.scandir(self.path.parent) if self._is_part(entry.name)]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise JournalError(f"{self.path.parent} cannot be read: {error.strerror}") from error
+        parts = {}
+        for entry in names:
+            part = self._part(Path(entry.path))
+            # The same part twice is a copy in the making (copytruncate): the longer one has all of it.
+            if part is not None and (part.id not in parts or parts[part.id].size < part.size):
+                parts[part.id] = part
+        return sorted(parts.values(), key=lambda part: (part.live, part.modified, part.path.name))
+
+    def _is_part(self, name: str) -> bool:
+        own = self.path.name
+        return name == own or (name.startswith((own + ".", own + "-")) and not name.endswith((".lock", ".tmp")))
+
+    def _part(self, path: Path) -> Part | None:
+        try:
+            with open_part(path) as file:
+                first = file.readline(HEAD)
+            status = path.stat()
+        except FileNotFoundError:
+            return None  # rotated away while we looked
+        except (OSError, EOFError) as error:
+            raise JournalError(f"{path} cannot be read: {error}; let the user of pbxd read it") from error
+        if not first or (not first.endswith(b"\n") and len(first) < HEAD):
+            return None
+        name = hashlib.sha256(first).hexdigest()[:32]
+        return Part(name, path, status.st_size, status.st_mtime, status.st_ino, path == self.path)
+
+    def read(self, part: Part, offset: int, limit: int = READ) -> Chunk | None:
+        """The complete lines of `part` from `offset` on, about `limit` bytes of them; None if there is none."""
+        if not is_packed(part.path) and part.size <= offset:
+            return None
+        try:
+            with open_part(part.path) as file:
+                file.seek(offset)
+                data = file.read(limit)
+                if b"\n" not in data:
+                    data += file.read(LONGEST_LINE)
+        except FileNotFoundError:
+            return None
+        except (OSError, EOFError) as error:
+            raise JournalError(f"{part.path} cannot be read: {error}") from error
+        return cut(part, offset, data)
+
+
+def cut(part: Part, offset: int, data: bytes) -> Chunk | None:
+    """The complete lines in `data`, which stands at `offset` of `part`."""
+    end = data.rfind(b"\n") + 1
+    if end == 0:
+        if len(data) < LONGEST_LINE:
+            return None
+        return Chunk(part, [(offset, data)], offset + len(data))
+    lines = []
+    place = offset
+    for line in data[: end - 1].split(b"\n"):
+        if line:
+            lines.append((place, line))
+        place += len(line) + 1
+    return Chunk(part, lines, offset + end)
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a part was compressed, by logrotate."""
+    return path.suffix == ".gz"
+
+
+def open_part(path: Path) -> gzip.GzipFile:
+    """The part for reading, unpacked if it is packed."""
+    return gzip.open(path, "rb") if is_packed(path) else path.open("rb")  # type: ignore[return-value]
+
+
+class Watch:
+    """Wakes up when something in the folders of the journals changes. Between changes it costs nothing."""
+
+    def __init__(self, folders: set[Path], wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._inotify = INotify(nonblocking=True)
+        self._loop = asyncio.get_running_loop()
+        self._watched: set[Path] = set()
+        self._wanted = folders
+        self.look_again()
+        self._armed = False
+        self.arm()
+
+    def look_again(self) -> bool:
+        """Watch folders that have appeared since; whether all are watched."""
+        for folder in self._wanted - self._watched:
+            with contextlib.suppress(FileNotFoundError, PermissionError):  # doctor and status tell of it
+                self._inotify.add_watch(folder, WATCHED)
+                self._watched.add(folder)
+        return self._watched == self._wanted
+
+    def arm(self) -> None:
+        """Call `wake` once at the next change."""
+        if not self._armed:
+            self._armed = True
+            self._loop.add_reader(self._inotify.fileno(), self._changed)
+
+    def _changed(self) -> None:
+        # Under load there are thousands of changes a second: none is looked at before the reader has read and armed again.
+        self._loop.remove_reader(self._inotify.fileno())
+        self._armed = False
+        self._wake()
+
+    def drain(self) -> None:
+        """Forget the changes so far; what they changed is about to be read."""
+        self._inotify.read(timeout=0)
+
+    def close(self) -> None:
+        """Stop watching."""
+        if self._armed:
+            self._loop.remove_reader(self._inotify.fileno())
+        self._inotify.close()
+
+
+def rotate(path: Path, stamp: str) -> Path | None:
+    """Rename the live file to `<name>.<stamp>`; `cel_custom` opens its file for each line and begins a new one by itself.
+
+    None if there is none. JournalError if the folder does not let us.
+    """
+    target = path.with_name(f"{path.name}.{stamp}")
+    count = 1
+    while target.exists():
+        target = path.with_name(f"{path.name}.{stamp}.{count}")
+        count += 1
+    try:
+        path.rename(target)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise JournalError(
+            f"{path} cannot be rotated: {error.strerror}; let pbxd write its folder, or use logrotate"
+        ) from error
+    return target

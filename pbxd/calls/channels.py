@@ -1,0 +1,140 @@
+"""What a call's lines say of each of its channels: facts only, no judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pbxd.calls.cel import CelEvent, id_order
+from pbxd.calls.talk import Stay
+
+
+@dataclass(slots=True)
+class AppRun:
+    """One run of a dialplan application that CEL tracks (Dial, Queue, VoiceMail …)."""
+
+    app: str  # lower case
+    data: str
+    start: int
+    end: int | None = None  # None while it runs
+
+
+@dataclass(slots=True)
+class Channel:
+    """One channel, from its own lines."""
+
+    first: CelEvent
+    end: int
+    answer: int | None = None
+    ended: bool = False
+    hangup: Mapping[str, Any] = field(default_factory=dict)  # hangupcause, hangupsource, dialstatus
+    hangup_at: int | None = None
+    number: str = ""
+    name: str = ""
+    account: str = ""
+    stays: list[Stay] = field(default_factory=list)
+    apps: list[AppRun] = field(default_factory=list)
+    in_bridge: dict[str, int] = field(default_factory=dict)  # bridge -> since when
+
+    @property
+    def uniqueid(self) -> str:
+        """Asterisk's id of the channel."""
+        return self.first.uniqueid
+
+    @property
+    def channel(self) -> str:
+        """`PJSIP/101-00000000`."""
+        return self.first.channel
+
+    @property
+    def endpoint(self) -> str:
+        """`PJSIP/101`: the channel's name without its serial number."""
+        return self.first.channel.rpartition("-")[0] or self.first.channel
+
+    @property
+    def local(self) -> bool:
+        """Whether it is half of a Local channel: plumbing, not a party."""
+        return self.first.channel.startswith("Local/")
+
+    def take(self, event: CelEvent) -> None:
+        """Add one of its lines, in the order in which Asterisk wrote them."""
+        self.end = max(self.end, event.at)
+        if event.cid_num and not self.number:
+            self.number = event.cid_num
+        if event.cid_name and not self.name:
+            self.name = event.cid_name
+        if event.account:
+            self.account = event.account
+        rule = _RULES.get(event.type)
+        if rule is not None:
+            rule(self, event)
+
+    def close(self, at: int) -> None:
+        """Its lines are over: what is still open ends at `at`."""
+        for bridge, since in self.in_bridge.items():
+            self.stays.append(Stay(self.uniqueid, bridge, since, at))
+        self.in_bridge.clear()
+
+
+def _answer(channel: Channel, event: CelEvent) -> None:
+    if channel.answer is None:
+        channel.answer = event.at
+
+
+def _enter(channel: Channel, event: CelEvent) -> None:
+    channel.in_bridge[str(event.details().get("bridge_id", ""))] = event.at
+
+
+def _exit(channel: Channel, event: CelEvent) -> None:
+    bridge = str(event.details().get("bridge_id", ""))
+    since = channel.in_bridge.pop(bridge, None)
+    if since is not None:
+        channel.stays.append(Stay(channel.uniqueid, bridge, since, event.at))
+
+
+def _app_start(channel: Channel, event: CelEvent) -> None:
+    channel.apps.append(AppRun(event.app.lower(), event.app_data, event.at))
+
+
+def _app_end(channel: Channel, event: CelEvent) -> None:
+    for run in reversed(channel.apps):
+        if run.app == event.app.lower() and run.end is None:
+            run.end = event.at
+            return
+    # After a transfer Asterisk 22 reports the end of an application whose start it did not report.
+    channel.apps.append(AppRun(event.app.lower(), event.app_data, event.at, event.at))
+
+
+def _hangup(channel: Channel, event: CelEvent) -> None:
+    channel.hangup = event.details()
+    channel.hangup_at = event.at
+
+
+def _end(channel: Channel, event: CelEvent) -> None:
+    channel.ended = True
+    channel.end = event.at
+
+
+_RULES = {
+    "ANSWER": _answer,
+    "BRIDGE_ENTER": _enter,
+    "BRIDGE_EXIT": _exit,
+    "APP_START": _app_start,
+    "APP_END": _app_end,
+    "HANGUP": _hangup,
+    "CHAN_END": _end,
+}
+
+
+def read_channels(events: Iterable[CelEvent]) -> dict[str, Channel]:
+    """Each channel of the call by its uniqueid, the oldest first. The order of lines matters only within a channel."""
+    channels: dict[str, Channel] = {}
+    for event in events:
+        if event.type == "LINKEDID_END":
+            continue  # of the call, not of the channel that happened to be its last
+        channel = channels.get(event.uniqueid)
+        if channel is None:
+            channel = channels[event.uniqueid] = Channel(event, event.at)
+        channel.take(event)
+    return dict(sorted(channels.items(), key=lambda item: id_order(item[0])))

@@ -1,0 +1,72 @@
+"""The interpreter of the CEL journal: lines in, records out. The live tail, the backfill, the import and the tests share it."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable
+
+from pbxd.calls.cel import CelEvent, format_line, parse_line
+from pbxd.calls.derive import derive
+from pbxd.calls.grouping import Group, Grouper
+from pbxd.calls.record import CallRecord
+from pbxd.calls.site import Site
+
+
+class Interpreter:
+    """Holds the calls that have not ended, and makes the record of each that does."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self._grouper = Grouper()
+
+    @property
+    def open_calls(self) -> int:
+        """How many calls have begun and not ended."""
+        return len(self._grouper.open)
+
+    def feed(self, line: bytes) -> list[CallRecord]:
+        """Take one line, without its line break. The records of the calls that it ends. LineError if it cannot be understood."""
+        return self.take(parse_line(line))
+
+    def take(self, event: CelEvent) -> list[CallRecord]:
+        """Take one event. The records of the calls that it ends."""
+        ended = self._grouper.feed(event)
+        return [self._record(group) for group in ended] if ended else []
+
+    def cut_open(self, before: int | None = None) -> list[CallRecord]:
+        """End the open calls that were not heard of since `before` (microseconds): Asterisk is not running them any more."""
+        return [self._record(group) for group in self._grouper.cut_open(before)]
+
+    def _record(self, group: Group) -> CallRecord:
+        record = derive(group.events, self.site, cut=group.cut, known_as=group.known_as)
+        group.known_as = [record.id]
+        return record
+
+    def save(self) -> bytes:
+        """The open calls, so that `restore` can go on from here."""
+        lines = [format_line(event) for group in self._grouper.open for event in group.events]
+        return zlib.compress(json.dumps({"newest": self._grouper.newest, "lines": lines}).encode(), 1)
+
+    @classmethod
+    def restore(cls, site: Site, saved: bytes) -> Interpreter:
+        """An interpreter with the open calls that `save` wrote."""
+        interpreter = cls(site)
+        state = json.loads(zlib.decompress(saved))
+        for line in state["lines"]:
+            interpreter.feed(line.encode())
+        second, number = state["newest"]
+        interpreter._grouper.newest = (second, number)
+        return interpreter
+
+    def finish(self) -> list[CallRecord]:
+        """The input is over for good: what is open, ended where its lines end."""
+        return self.cut_open()
+
+
+def records(lines: Iterable[bytes], site: Site) -> Iterable[CallRecord]:
+    """The records of a whole journal, in the order in which the calls ended. LineError at the first bad line."""
+    interpreter = Interpreter(site)
+    for line in lines:
+        yield from interpreter.feed(line)
+    yield from interpreter.finish()

@@ -1,0 +1,1 @@
+"""The history of the store's schema; each file in `versions` takes it one step further."""

@@ -1,0 +1,157 @@
+"""Questions to the store, through connections that cannot write."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, Select, exists, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from pbxd.calls.record import CallRecord
+from pbxd.stats.engine import open_engine, store_errors
+from pbxd.stats.rows import record_of
+from pbxd.stats.schema import (
+    Call,
+    CallEvent,
+    CallLeg,
+    CallQueue,
+    CallTransfer,
+    JournalPosition,
+    JournalReject,
+    JournalState,
+)
+
+PAGE = 500  # calls read at once by a long listing
+PARTS = (CallLeg, CallEvent, CallQueue, CallTransfer)
+
+
+@dataclass(frozen=True, slots=True)
+class CallFilter:
+    """Which calls; every condition that is given must hold. Times are microseconds, `end` is exclusive."""
+
+    start: int | None = None
+    end: int | None = None
+    number: str = ""  # of any party, or as dialled
+    extension: str = ""  # of any party that is no trunk
+    queue: str = ""
+    disposition: str = ""  # or a reason
+    direction: str = ""
+    limit: int = 50
+    newest_first: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class JournalProgress:
+    """What a journal's reader needs to go on: `saved` is the interpreter's state at each part's saved offset."""
+
+    positions: dict[str, tuple[int, int, int]]  # part -> (offset, saved_offset, began)
+    saved: bytes | None
+
+
+class Queries:
+    """Reads the store. Any number of them may be open."""
+
+    def __init__(self, url: str) -> None:
+        self._engine: AsyncEngine = open_engine(url, read_only=True)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._engine.dispose()
+
+    async def calls(self, wanted: CallFilter) -> AsyncIterator[CallRecord]:
+        """The calls that `wanted` describes, whole, in the order of their start."""
+        left = wanted.limit
+        after: tuple[int, int] | None = None
+        while left > 0:
+            page = min(left, PAGE)
+            statement = _conditions(select(Call.__table__), wanted)
+            statement = _page(statement, after, newest_first=wanted.newest_first).limit(page)
+            with store_errors("reading calls"):
+                async with self._engine.connect() as connection:
+                    calls = (await connection.execute(statement)).all()
+                    parts = [await _parts(connection, part, [call.id for call in calls]) for part in PARTS]
+            for call in calls:
+                yield record_of(dict(call._mapping), *(part.get(call.id, []) for part in parts))  # noqa: SLF001 - SQLAlchemy's public name for it
+            left -= len(calls)
+            if len(calls) < page:
+                return
+            after = (calls[-1].start, calls[-1].id)
+
+    async def call(self, call_id: str) -> CallRecord | None:
+        """One call by its id, or by the uniqueid of any of its legs."""
+        legs = select(CallLeg.call).where(CallLeg.uniqueid == call_id)
+        statement = select(Call.__table__).where(or_(Call.call_id == call_id, Call.id.in_(legs))).limit(1)
+        with store_errors("reading a call"):
+            async with self._engine.connect() as connection:
+                call = (await connection.execute(statement)).first()
+                if call is None:
+                    return None
+                parts = [await _parts(connection, part, [call.id]) for part in PARTS]
+        return record_of(dict(call._mapping), *(part.get(call.id, []) for part in parts))  # noqa: SLF001
+
+    async def progress(self, source: str) -> JournalProgress:
+        """How far the journal `source` has been read."""
+        table = JournalPosition
+        columns = select(table.part, table.offset, table.saved_offset, table.began).where(table.source == source)
+        with store_errors("reading the journal's position"):
+            async with self._engine.connect() as connection:
+                found = {
+                    row.part: (row.offset, row.saved_offset, row.began) for row in await connection.execute(columns)
+                }
+                state = select(JournalState.saved).where(JournalState.source == source)
+                saved = (await connection.execute(state)).scalar_one_or_none()
+        return JournalProgress(found, saved)
+
+    async def counts(self) -> dict[str, int]:
+        """How many calls and rejected journal lines the store holds."""
+        with store_errors("counting"):
+            async with self._engine.connect() as connection:
+                calls = (await connection.execute(select(func.count()).select_from(Call))).scalar_one()
+                rejects = (await connection.execute(select(func.count()).select_from(JournalReject))).scalar_one()
+        return {"calls": calls, "journal_rejects": rejects}
+
+
+def _conditions(statement: Select[Any], wanted: CallFilter) -> Select[Any]:
+    leg = exists().where(CallLeg.call == Call.id)
+    if wanted.start is not None:
+        statement = statement.where(Call.start >= wanted.start)
+    if wanted.end is not None:
+        statement = statement.where(Call.start < wanted.end)
+    if wanted.number:
+        same = leg.where(CallLeg.number == wanted.number)
+        statement = statement.where(or_(Call.dialled == wanted.number, Call.caller_number == wanted.number, same))
+    if wanted.extension:
+        statement = statement.where(leg.where(CallLeg.number == wanted.extension, CallLeg.trunk.is_(False)))
+    if wanted.queue:
+        statement = statement.where(exists().where(CallQueue.call == Call.id, CallQueue.queue == wanted.queue))
+    if wanted.disposition:
+        statement = statement.where(or_(Call.disposition == wanted.disposition, Call.reason == wanted.disposition))
+    if wanted.direction:
+        statement = statement.where(Call.direction == wanted.direction)
+    return statement
+
+
+def _page(statement: Select[Any], after: tuple[int, int] | None, *, newest_first: bool) -> Select[Any]:
+    """The next page behind the call at `after` (start, id)."""
+    if after is not None:
+        start, key = after
+        beyond = Call.start < start if newest_first else Call.start > start
+        tie = Call.id < key if newest_first else Call.id > key
+        statement = statement.where(or_(beyond, (Call.start == start) & tie))
+    if newest_first:
+        return statement.order_by(Call.start.desc(), Call.id.desc())
+    return statement.order_by(Call.start, Call.id)
+
+
+async def _parts(connection: Any, part: Any, keys: Sequence[int]) -> dict[int, list[Any]]:  # noqa: ANN401 - any of PARTS
+    """The rows of one child table for the calls `keys`, by call, in order."""
+    table = part.__table__
+    found: dict[int, list[Any]] = {}
+    rows: Sequence[Row[Any]] = (
+        await connection.execute(select(table).where(table.c.call.in_(keys)).order_by(table.c.call, table.c.position))
+    ).all()
+    for row in rows:
+        found.setdefault(row.call, []).append(row._mapping)  # noqa: SLF001
+    return found

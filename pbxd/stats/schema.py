@@ -1,0 +1,161 @@
+"""The tables of the statistics store. Times are UTC microseconds since the epoch, lengths are microseconds.
+
+A change here needs a migration in `migrations/versions` and the new HEAD; a test compares the three.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, String
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+HEAD = "0001"  # the newest migration
+
+Micros = BigInteger().with_variant(Integer, "sqlite")
+
+
+class Base(DeclarativeBase):
+    """Root of the models."""
+
+
+class Call(Base):
+    """One call: what `CallRecord` says of it as a whole."""
+
+    __tablename__ = "calls"
+    __table_args__ = (Index("calls_start", "start"),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    call_id: Mapped[str] = mapped_column(String, unique=True)
+    start: Mapped[int] = mapped_column(Micros)
+    answer: Mapped[int | None] = mapped_column(Micros)
+    end: Mapped[int] = mapped_column(Micros)
+    direction: Mapped[str]
+    disposition: Mapped[str]
+    reason: Mapped[str]
+    cause: Mapped[int]
+    hung_up_by: Mapped[str]
+    caller_number: Mapped[str]
+    caller_name: Mapped[str]
+    caller_endpoint: Mapped[str]
+    dialled: Mapped[str]
+    answered_by: Mapped[str]
+    account: Mapped[str]
+    ring_time: Mapped[int] = mapped_column(Micros)
+    queue_time: Mapped[int] = mapped_column(Micros)
+    talk_time: Mapped[int] = mapped_column(Micros)
+    mailbox: Mapped[str]
+    linkedids: Mapped[str]  # joined by spaces
+
+
+class CallLeg(Base):
+    """One party of a call."""
+
+    __tablename__ = "call_legs"
+    __table_args__ = (Index("call_legs_number", "number"), {"sqlite_with_rowid": False})
+
+    call: Mapped[int] = mapped_column(ForeignKey("calls.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    uniqueid: Mapped[str]
+    channel: Mapped[str]
+    endpoint: Mapped[str]
+    role: Mapped[str]
+    number: Mapped[str]
+    name: Mapped[str]
+    trunk: Mapped[bool]
+    start: Mapped[int] = mapped_column(Micros)
+    answer: Mapped[int | None] = mapped_column(Micros)
+    end: Mapped[int] = mapped_column(Micros)
+    talked: Mapped[str]  # "from-to from-to", microseconds
+    cause: Mapped[int]
+
+
+class CallEvent(Base):
+    """One line of a call's timeline."""
+
+    __tablename__ = "call_events"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    call: Mapped[int] = mapped_column(ForeignKey("calls.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[int] = mapped_column(Micros)
+    kind: Mapped[str]
+    uniqueid: Mapped[str]
+    detail: Mapped[str]
+
+
+class CallQueue(Base):
+    """One stay of a call in a queue."""
+
+    __tablename__ = "call_queues"
+    __table_args__ = (Index("call_queues_queue", "queue", "joined"), {"sqlite_with_rowid": False})
+
+    call: Mapped[int] = mapped_column(ForeignKey("calls.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    queue: Mapped[str]
+    joined: Mapped[int] = mapped_column(Micros)
+    answer: Mapped[int | None] = mapped_column(Micros)
+    left: Mapped[int] = mapped_column(Micros)
+    agent: Mapped[str]
+    outcome: Mapped[str]
+
+
+class CallTransfer(Base):
+    """One transfer within a call."""
+
+    __tablename__ = "call_transfers"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    call: Mapped[int] = mapped_column(ForeignKey("calls.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[int] = mapped_column(Micros)
+    kind: Mapped[str]
+    by: Mapped[str]
+    to: Mapped[str]
+
+
+class QueueLogEntry(Base):
+    """One line of Asterisk's queue_log, as it stands there."""
+
+    __tablename__ = "queue_log"
+    __table_args__ = (Index("queue_log_at", "at"), {"sqlite_with_rowid": False})
+
+    part: Mapped[str] = mapped_column(primary_key=True)  # journal part and offset: the same line is never stored twice
+    offset: Mapped[int] = mapped_column(Micros, primary_key=True)
+    at: Mapped[int] = mapped_column(Micros)
+    call_id: Mapped[str]  # uniqueid of the caller's channel, or NONE
+    queue: Mapped[str]
+    agent: Mapped[str]
+    event: Mapped[str]
+    data: Mapped[str]  # the event's own values, joined by |
+
+
+class JournalPosition(Base):
+    """How far each part of each journal has been read; committed together with what was read from it."""
+
+    __tablename__ = "journal_position"
+
+    source: Mapped[str] = mapped_column(primary_key=True)  # cel | queue_log
+    part: Mapped[str] = mapped_column(primary_key=True)  # hash of the part's first line: survives renaming and copying
+    offset: Mapped[int] = mapped_column(Micros)  # everything before it is committed
+    saved_offset: Mapped[int] = mapped_column(Micros)  # where the saved open calls stand
+    began: Mapped[int] = mapped_column(Micros)  # order of the parts
+
+
+class JournalState(Base):
+    """The open calls at `saved_offset`, so that a start needs to read again only what came after."""
+
+    __tablename__ = "journal_state"
+
+    source: Mapped[str] = mapped_column(primary_key=True)
+    saved: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class JournalReject(Base):
+    """A journal line that could not be understood: kept, so that nothing is dropped in silence."""
+
+    __tablename__ = "journal_rejects"
+
+    source: Mapped[str] = mapped_column(primary_key=True)
+    part: Mapped[str] = mapped_column(primary_key=True)
+    offset: Mapped[int] = mapped_column(Micros, primary_key=True)
+    reason: Mapped[str]
+    line: Mapped[bytes] = mapped_column(LargeBinary)  # the first 4 KiB
