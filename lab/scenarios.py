@@ -91,7 +91,7 @@ def table(audio: Path) -> tuple[Scenario, ...]:
             (Called("carrier").reject(503, "Service Unavailable"),),
         ),
         Scenario("nothing-there", "a number that ends in congestion", Caller("105").refused(503), "801"),
-        Scenario("no-phone", "a phone that is not there", Caller("105").refused(503), "120"),
+        Scenario("no-phone", "a phone that Asterisk does not know", Caller("105").refused(404), "199"),
         Scenario("queue", "the queue, answered by an agent", talks("103", 3500), "300", (answers("108", 800),)),
         Scenario("abandoned", "the queue, given up while waiting", talks("104", 2500), "301", (rings("109"),)),
         Scenario("voicemail", "straight to voicemail", talks("101", 9000), "401"),
@@ -124,7 +124,7 @@ def table(audio: Path) -> tuple[Scenario, ...]:
             "the called one transfers blindly to a third",
             Caller("107").answered().speak(tone).wait(3500).bye(),
             "118",
-            (Called("118").ring().wait(200).answer().speak(tone).wait(1000).refer("119"), answers("119")),
+            (Called("118").ring().wait(200).answer().speak(tone).wait(1000).refer("119").wait(1500).bye(), answers("119")),
         ),
         Scenario(
             "ring-group",

@@ -52,10 +52,9 @@ class Phone:
         return self.expect_request("BYE").send(f"SIP/2.0 200 OK\n{SAME}\n{NO_BODY}")
 
     def refer(self, number: str) -> Self:
-        """Transfer the other end to `number`, blindly, and wait to be hung up (RFC 3515; SIPp itself confirms the NOTIFYs)."""
+        """Transfer the other end to `number`, blindly (RFC 3515; SIPp itself confirms the NOTIFYs that follow)."""
         extra = f"Contact: <sip:{self.number}@[local_ip]:[local_port]>\nRefer-To: <sip:{number}@[local_ip]>"
-        self.send(self._request("REFER", extra), again=True).expect_response(202)
-        return self.expect_bye()
+        return self.send(self._request("REFER", extra), again=True).expect_response(202)
 
     def _request(self, method: str, extra: str = "") -> str:
         lines = [f"{method} [next_url] SIP/2.0", VIA, self._dialog_headers(), "Call-ID: [call_id]"]

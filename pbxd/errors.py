@@ -1,23 +1,23 @@
 """Every error that pbxd raises on purpose, in one tree.
 
-    PbxdError
-    ├── ConfigError            the configuration has mistakes; all of them, each with its place
-    ├── ActionError            our own mistake: an AMI action that must not be sent (a line break in a value)
-    ├── WireError              a peer's mistake: it broke the framing of AMI
-    │   └── MessageTooLarge    a message passed the limit before its end came
-    ├── AmiError               the AMI session
-    │   ├── ConnectFailed      nobody listens, or the greeting is not Asterisk's
-    │   ├── LoginRefused       the credentials or the permissions are wrong: waiting will not mend it
-    │   ├── Disconnected       the connection ended while the action was pending; it is not sent again
-    │   ├── ActionTimeout      no answer in time
-    │   └── ActionFailed       Asterisk answered `Response: Error`
-    ├── JournalError           a journal file cannot be opened or read
-    │   └── LineError          one line of it cannot be understood (kept and counted, never fatal)
-    ├── StoreError             the statistics store
-    │   ├── StoreBusy          another process is its writer
-    │   └── StoreFull          the disk is full: what is pending stays in the journal
-    ├── SnippetError           Asterisk's configuration folder cannot take what we would add
-    └── ControlError           the control socket: absent, refused, or an answer that is an error
+PbxdError
+├── ConfigError            the configuration has mistakes; all of them, each with its place
+├── ActionError            our own mistake: an AMI action that must not be sent (a line break in a value)
+├── WireError              a peer's mistake: it broke the framing of AMI
+│   └── MessageTooLarge    a message passed the limit before its end came
+├── AmiError               the AMI session
+│   ├── ConnectFailed      nobody listens, or the greeting is not Asterisk's
+│   ├── LoginRefused       the credentials or the permissions are wrong: waiting will not mend it
+│   ├── Disconnected       the connection ended while the action was pending; it is not sent again
+│   ├── ActionTimeout      no answer in time
+│   └── ActionFailed       Asterisk answered `Response: Error`
+├── JournalError           a journal file cannot be opened or read
+│   └── LineError          one line of it cannot be understood (kept and counted, never fatal)
+├── StoreError             the statistics store
+│   ├── StoreBusy          another process is its writer
+│   └── StoreFull          the disk is full: what is pending stays in the journal
+├── SnippetError           Asterisk's configuration folder cannot take what we would add
+└── ControlError           the control socket: absent, refused, or an answer that is an error
 """
 
 from __future__ import annotations

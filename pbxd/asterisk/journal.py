@@ -35,7 +35,6 @@ class Part:
     path: Path
     size: int
     modified: float  # epoch seconds
-    inode: int
     live: bool  # the file that Asterisk appends to now
 
 
@@ -53,7 +52,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._ids: dict[tuple[int, bytes], str] = {}
+        self._known: dict[tuple[str, int, int, int], str] = {}  # (name, inode, size, changed ns) -> id, of parts at rest
 
     def parts(self) -> list[Part]:
         """All parts that have a first line, oldest first. JournalError if the folder cannot be read."""
@@ -63,7 +62,9 @@ class Journal:
             return []
         except OSError as error:
             raise JournalError(f"{self.path.parent} cannot be read: {error.strerror}") from error
-        parts = {}
+        parts: dict[str, Part] = {}
+        if len(self._known) > 4 * len(names) + 64:
+            self._known.clear()  # of files that are gone
         for entry in names:
             part = self._part(Path(entry.path))
             # The same part twice is a copy in the making (copytruncate): the longer one has all of it.
@@ -77,17 +78,26 @@ class Journal:
 
     def _part(self, path: Path) -> Part | None:
         try:
-            with open_part(path) as file:
-                first = file.readline(HEAD)
             status = path.stat()
+            look = (path.name, status.st_ino, status.st_size, status.st_mtime_ns)
+            name = self._known.get(look) or self._identify(path)
         except FileNotFoundError:
             return None  # rotated away while we looked
         except (OSError, EOFError) as error:
             raise JournalError(f"{path} cannot be read: {error}; let the user of pbxd read it") from error
-        if not first or (not first.endswith(b"\n") and len(first) < HEAD):
+        if not name:
             return None
-        name = hashlib.sha256(first).hexdigest()[:32]
-        return Part(name, path, status.st_size, status.st_mtime, status.st_ino, path == self.path)
+        if path != self.path:
+            self._known[look] = name
+        return Part(name, path, status.st_size, status.st_mtime, path == self.path)
+
+    def _identify(self, path: Path) -> str:
+        """The id of a part; empty while its first line is not complete."""
+        with open_part(path) as file:
+            first = file.readline(HEAD)
+        if not first or (not first.endswith(b"\n") and len(first) < HEAD):
+            return ""
+        return hashlib.sha256(first).hexdigest()[:32]
 
     def read(self, part: Part, offset: int, limit: int = READ) -> Chunk | None:
         """The complete lines of `part` from `offset` on, about `limit` bytes of them; None if there is none."""

@@ -11,7 +11,7 @@ again give the same calls.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from pbxd.calls.cel import CelEvent, id_order
@@ -41,6 +41,11 @@ class Group:
     closed: bool = False
     cut: bool = False  # ended by a restart of Asterisk, not by its own lines
     known_as: list[str] = field(default_factory=list)  # ids under which it was given out already
+
+    @property
+    def began(self) -> bool:
+        """Whether the journal has the beginning of any of its channels; without it nothing right can be said of the call."""
+        return any(event.type == "CHAN_START" for event in self.events)
 
     @property
     def last(self) -> int:
@@ -84,9 +89,16 @@ class Grouper:
             self._settling.append((event.at, group))
         return ended
 
-    def cut_open(self, before: int | None = None) -> list[Group]:
-        """End each open call (of which nothing was heard since `before`, in microseconds), because Asterisk has restarted."""
-        cut = [group for group in self._open if before is None or group.last < before]
+    def cut_open(self, before: int | None = None, alive: Collection[str] = ()) -> list[Group]:
+        """End each open call that Asterisk does not run any more.
+
+        Spared are calls with a channel in `alive` (uniqueids), and calls with a line at or after `before` (microseconds).
+        """
+        cut = [
+            group
+            for group in self._open
+            if (before is None or group.last < before) and not any(channel in alive for channel in group.channels)
+        ]
         for group in cut:
             group.cut = group.up > 0
             self._close(group)

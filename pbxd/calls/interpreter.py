@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from pbxd.calls.cel import CelEvent, format_line, parse_line
 from pbxd.calls.derive import derive
@@ -18,6 +18,7 @@ class Interpreter:
 
     def __init__(self, site: Site) -> None:
         self.site = site
+        self.fragments = 0  # calls that were up before the journal began: their start is nowhere, no record is made
         self._grouper = Grouper()
 
     @property
@@ -32,11 +33,20 @@ class Interpreter:
     def take(self, event: CelEvent) -> list[CallRecord]:
         """Take one event. The records of the calls that it ends."""
         ended = self._grouper.feed(event)
-        return [self._record(group) for group in ended] if ended else []
+        return self._records(ended) if ended else []
 
-    def cut_open(self, before: int | None = None) -> list[CallRecord]:
-        """End the open calls that were not heard of since `before` (microseconds): Asterisk is not running them any more."""
-        return [self._record(group) for group in self._grouper.cut_open(before)]
+    def cut_open(self, before: int | None = None, alive: Collection[str] = ()) -> list[CallRecord]:
+        """End the open calls that Asterisk does not run any more; see `Grouper.cut_open`."""
+        return self._records(self._grouper.cut_open(before, alive))
+
+    def _records(self, groups: Iterable[Group]) -> list[CallRecord]:
+        whole = []
+        for group in groups:
+            if group.began:
+                whole.append(self._record(group))
+            else:
+                self.fragments += 1
+        return whole
 
     def _record(self, group: Group) -> CallRecord:
         record = derive(group.events, self.site, cut=group.cut, known_as=group.known_as)
@@ -54,7 +64,7 @@ class Interpreter:
         interpreter = cls(site)
         state = json.loads(zlib.decompress(saved))
         for line in state["lines"]:
-            interpreter.feed(line.encode())
+            interpreter.feed(line.encode("utf-8"))
         second, number = state["newest"]
         interpreter._grouper.newest = (second, number)
         return interpreter

@@ -1,0 +1,188 @@
+"""`pbxctl calls`: list, show, watch, export what the store has; import what a CEL file has."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pbxd.cli.client import Client
+from pbxd.cli.when import local, moment, span
+from pbxd.errors import LineError, PbxdError
+
+app = typer.Typer(no_args_is_help=True)
+
+
+class Format(StrEnum):
+    """How records are written."""
+
+    TEXT = "text"
+    JSON = "json"
+    CSV = "csv"
+
+
+COLUMNS = (
+    "id", "start", "answer", "end", "direction", "disposition", "reason", "cause", "hung_up_by", "caller_number",
+    "caller_name", "caller_endpoint", "dialled", "answered_by", "account", "duration", "billed", "ring_time",
+    "queue_time", "talk_time", "mailbox",
+)  # fmt: skip
+
+
+Start = Annotated[str, typer.Option("--from", help="From: 2h, 3d, today, yesterday, 2026-11-24, 2026-11-24T10:30:00Z.")]
+End = Annotated[str, typer.Option("--to", help="Until, exclusive; written like --from.")]
+Number = Annotated[str, typer.Option(help="A number of any party, or as dialled.")]
+Extension = Annotated[str, typer.Option(help="An extension that took part.")]
+Queue = Annotated[str, typer.Option(help="A queue that the call was in.")]
+Disposition = Annotated[
+    str, typer.Option(help="answered, no_answer, busy, failed, voicemail, abandoned, cut; or a reason.")
+]
+Direction = Annotated[str, typer.Option(help="internal, inbound or outbound.")]
+Output = Annotated[Format, typer.Option("--format", "-f", help="Text for people, JSON a line a call, or CSV.")]
+
+
+def _query(start: str, end: str, **others: Any) -> dict[str, Any]:  # noqa: ANN401 - a query's values
+    now = datetime.now().astimezone()
+    times = {"start": start and moment(start, now), "end": end and moment(end, now)}
+    return {**times, **others}
+
+
+@app.command("list")
+def list_calls(
+    context: typer.Context, start: Start = "", end: End = "", number: Number = "", extension: Extension = "",
+    queue: Queue = "", disposition: Disposition = "", direction: Direction = "",
+    limit: Annotated[int, typer.Option(help="How many, the newest first.")] = 50, output: Output = Format.TEXT,
+) -> None:  # fmt: skip
+    """The newest calls."""
+    query = _query(
+        start, end, number=number, extension=extension, queue=queue, disposition=disposition, direction=direction
+    )
+    write(context.obj.lines("/v1/calls", limit=limit, **query), output)
+
+
+@app.command("export")
+def export_calls(
+    context: typer.Context, start: Start = "", end: End = "", number: Number = "", extension: Extension = "",
+    queue: Queue = "", disposition: Disposition = "", direction: Direction = "", output: Output = Format.CSV,
+) -> None:  # fmt: skip
+    """All calls, the oldest first."""
+    query = _query(
+        start, end, number=number, extension=extension, queue=queue, disposition=disposition, direction=direction
+    )
+    write(context.obj.lines("/v1/calls", limit=10**9, order="oldest", **query), output)
+
+
+@app.command()
+def show(
+    context: typer.Context, call: Annotated[str, typer.Argument(help="Its id, or the uniqueid of any of its channels.")],
+    output: Output = Format.TEXT,
+) -> None:  # fmt: skip
+    """One call, whole."""
+    record = context.obj.get(f"/v1/calls/{call}")
+    if output is Format.TEXT:
+        typer.echo("\n".join(show_lines(record)))
+    else:
+        write([record], output)
+
+
+@app.command()
+def watch(context: typer.Context, output: Output = Format.TEXT) -> None:
+    """Calls as they end, until Ctrl-C."""
+    write(context.obj.lines("/v1/calls/watch", patient=True), output)
+
+
+@app.command("import")
+def import_calls(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A CEL file as `cel_custom` writes it for pbxd; - is standard input.")],
+    output: Annotated[
+        Format | None, typer.Option("--format", "-f", help="Print the records; no daemon, no store.")
+    ] = None,
+    trunk: Annotated[list[str] | None, typer.Option(help="Endpoints that lead outside: 'PJSIP/trunk-*'.")] = None,
+) -> None:
+    """Read a CEL file: into the store, or with --format onto the screen."""
+    with sys.stdin.buffer if str(file) == "-" else _open(file) as source:
+        if output is None:
+            client: Client = context.obj
+            done = client.post("/v1/calls/import", source)
+            typer.echo(f"{done['records']} calls from {done['lines']} lines, {done['rejects']} lines not understood")
+            return
+        write(_records(source, trunk or []), output)
+
+
+def _open(file: Path) -> Any:  # noqa: ANN401 - a binary file
+    try:
+        return file.open("rb")
+    except OSError as error:
+        raise PbxdError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _records(source: Iterable[bytes], trunks: list[str]) -> Iterator[dict[str, Any]]:
+    """The records of a CEL file; lines that cannot be understood are named on standard error."""
+    from pbxd.calls.interpreter import Interpreter  # noqa: PLC0415 - `pbxctl status` does not need it
+    from pbxd.calls.record import as_json  # noqa: PLC0415
+    from pbxd.calls.site import Site  # noqa: PLC0415
+
+    interpreter = Interpreter(Site(trunks))
+    for number, line in enumerate(source, 1):
+        stripped = line.rstrip(b"\r\n")
+        if not stripped:
+            continue
+        try:
+            for record in interpreter.feed(stripped):
+                yield as_json(record)
+        except LineError as error:
+            typer.echo(f"line {number}: {error}", err=True)
+    for record in interpreter.finish():
+        yield as_json(record)
+
+
+def write(records: Iterable[dict[str, Any]], output: Format) -> None:
+    """Write records as they come."""
+    if output is Format.JSON:
+        for record in records:
+            typer.echo(json.dumps(record, ensure_ascii=False))
+    elif output is Format.CSV:
+        table = csv.DictWriter(sys.stdout, COLUMNS, extrasaction="ignore")
+        table.writeheader()
+        table.writerows(records)
+    else:
+        typer.echo(
+            f"{'START':19}  {'DIRECTION':9} {'CALLER':16} {'DIALLED':14} {'ENDED AS':22} {'TALK':>8}  ANSWERED BY"
+        )
+        for record in records:
+            typer.echo(line(record))
+
+
+def line(record: dict[str, Any]) -> str:
+    """A call as one line of text."""
+    ended = record["disposition"]
+    if record["reason"] not in (ended, "restart"):
+        ended += f" ({record['reason']})"
+    return (
+        f"{local(record['start'])}  {record['direction']:9} {record['caller_number'][:16]:16} {record['dialled'][:14]:14} "
+        f"{ended:22} {span(record['talk_time']):>8}  {record['answered_by']}"
+    )
+
+
+def show_lines(record: dict[str, Any]) -> list[str]:
+    """A call as a page of text."""
+    head = ("id", "direction", "disposition", "reason", "cause", "hung_up_by", "dialled", "account", "mailbox")
+    lines = [f"{name:14} {record[name]}" for name in head if record[name] not in ("", None)]
+    lines.append(f"{'caller':14} {record['caller_number']} {record['caller_name']} ({record['caller_endpoint']})")
+    lines += [f"{name:14} {local(record[name])}" for name in ("start", "answer", "end")]
+    lengths = ("duration", "billed", "ring_time", "queue_time", "talk_time")
+    lines += [f"{name:14} {span(record[name])}" for name in lengths]
+    lines += ["", "legs"]
+    for leg in record["legs"]:
+        lines.append(f"  {leg['role']:7} {leg['number']:14} {leg['channel']:34} talked {span(leg['talk_time'])}")
+    lines += ["", "timeline"]
+    for moment_ in record["timeline"]:
+        lines.append(f"  {local(moment_['at'], day=False)}  {moment_['kind']:16} {moment_['detail']}")
+    return lines

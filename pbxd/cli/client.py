@@ -1,0 +1,90 @@
+"""Talks to the daemon's control socket with nothing but the standard library: a status must not wait for imports."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import urlencode
+
+from pbxd.errors import ControlError
+
+DEFAULT_SOCKET = Path("/run/pbxd/control.sock")
+TIMEOUT = 30.0  # s for an answer to begin
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("pbxd", timeout=TIMEOUT)
+        self.path = path
+
+    def connect(self) -> None:
+        """Connect to the socket."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self.path))
+
+
+class Client:
+    """The API of one daemon. Every failure is a ControlError that says what to do."""
+
+    def __init__(self, path: Path = DEFAULT_SOCKET) -> None:
+        self.path = path
+
+    def get(self, route: str, **query: Any) -> Any:  # noqa: ANN401 - JSON
+        """The JSON answer to a GET."""
+        return json.loads(self._open("GET", route, query).read())
+
+    def post(self, route: str, body: BinaryIO | None = None) -> Any:  # noqa: ANN401 - JSON
+        """The JSON answer to a POST."""
+        return json.loads(self._open("POST", route, {}, body).read())
+
+    def text(self, route: str) -> str:
+        """The text of a GET."""
+        return self._open("GET", route, {}).read().decode()
+
+    def lines(self, route: str, *, patient: bool = False, **query: Any) -> Iterator[Any]:  # noqa: ANN401 - JSON
+        """The JSON objects of a GET that answers with one a line; `patient` waits for each for as long as it takes."""
+        response = self._open("GET", route, query, patient=patient)
+        while line := response.readline():
+            yield json.loads(line)
+
+    def _open(
+        self, method: str, route: str, query: dict[str, Any], body: BinaryIO | None = None, *, patient: bool = False
+    ) -> http.client.HTTPResponse:
+        connection = UnixConnection(self.path)
+        given = {name: value for name, value in query.items() if value not in (None, "")}
+        try:
+            chunks = iter(lambda: body.read(65536), b"") if body else None
+            connection.request(
+                method, route + ("?" + urlencode(given) if given else ""), body=chunks, encode_chunked=bool(body)
+            )
+            if patient and connection.sock is not None:
+                connection.sock.settimeout(None)
+            response = connection.getresponse()
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            message = f"pbxd is not running: nobody listens on {self.path}. Start it: systemctl start pbxd"
+            raise ControlError(message) from error
+        except PermissionError as error:
+            raise ControlError(
+                f"{self.path} may not be used by you: use sudo, or join the group of control.group"
+            ) from error
+        except (OSError, http.client.HTTPException) as error:
+            raise ControlError(f"the daemon at {self.path} did not answer: {error}") from error
+        if response.status == http.client.FORBIDDEN:
+            raise ControlError(f"{self.path} may not be used by you: use sudo, or join the group of control.group")
+        if response.status != http.client.OK:
+            raise ControlError(_reason(response.read()))
+        return response
+
+
+def _reason(answer: bytes) -> str:
+    try:
+        return str(json.loads(answer)["error"])
+    except (ValueError, KeyError, TypeError):
+        return answer.decode(errors="replace")[:500] or "the daemon answered with an error and no reason; see its log"

@@ -1,0 +1,249 @@
+"""The local API: HTTP over a Unix socket, for pbxctl and later for the web page and support. docs/control.md lists it.
+
+Who may connect is asked of the kernel (SO_PEERCRED) before a byte is read: root, the daemon's own user, and one group.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import grp
+import json
+import os
+import pwd
+import socket
+import stat
+import struct
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from pbxd.calls.record import CallRecord, as_json
+from pbxd.errors import ConfigError, ControlError, PbxdError
+from pbxd.stats.queries import CallFilter, Queries
+from pbxd.watchers import Watchers
+
+log = structlog.get_logger("pbxd.control")
+LARGEST_LIMIT = 1_000_000_000  # "all": a listing is streamed, so its length costs no memory
+DRAIN = 2  # s that requests under way get at a stop
+
+
+class Subject(Protocol):
+    """What the API tells of and acts on: the daemon."""
+
+    watchers: Watchers
+
+    @property
+    def queries(self) -> Queries:
+        """The store, for reading."""
+
+    def status(self) -> dict[str, Any]:
+        """State of every part, as `pbxctl status` shows it."""
+
+    def live(self) -> dict[str, Any]:
+        """Calls in progress, queues and endpoints."""
+
+    async def reload(self) -> list[str]:
+        """Read the configuration again; the keys that changed. ConfigError if it has mistakes."""
+
+    async def doctor(self) -> list[dict[str, str]]:
+        """Findings: what was looked at, how it stands, and the remedy."""
+
+    async def import_calls(self, lines: AsyncIterator[bytes]) -> dict[str, int]:
+        """Read a CEL file into the store."""
+
+    def metrics(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+
+
+def call_filter(query: Mapping[str, str]) -> CallFilter:
+    """The filter that a query string names. ControlError says which parameter is wrong."""
+    known = {"start", "end", "number", "extension", "queue", "disposition", "direction", "limit", "order"}
+    unknown = sorted(set(query) - known)
+    if unknown:
+        raise ControlError(f"unknown parameter {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    values: dict[str, Any] = {name: query[name] for name in known & set(query) - {"order"}}
+    for name in ("start", "end", "limit"):
+        if name in values:
+            if not values[name].lstrip("-").isdecimal():
+                raise ControlError(f"{name} is {values[name]!r}, not a whole number")
+            values[name] = int(values[name])
+    values["limit"] = min(LARGEST_LIMIT, values.get("limit", CallFilter().limit))
+    return CallFilter(**values, newest_first=query.get("order", "newest") != "oldest")
+
+
+async def json_lines(records: AsyncIterator[CallRecord]) -> AsyncIterator[bytes]:
+    """Each record as a line of JSON."""
+    async for record in records:
+        yield json.dumps(as_json(record), ensure_ascii=False).encode() + b"\n"
+
+
+class ControlApi:
+    """The routes."""
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+
+    def app(self) -> Starlette:
+        """The ASGI application."""
+        routes = [
+            Route("/v1/status", self.status),
+            Route("/v1/live", self.live),
+            Route("/v1/doctor", self.doctor),
+            Route("/v1/reload", self.reload, methods=["POST"]),
+            Route("/v1/calls", self.calls),
+            Route("/v1/calls/watch", self.watch),
+            Route("/v1/calls/import", self.import_calls, methods=["POST"]),
+            Route("/v1/calls/{id}", self.call),
+            Route("/metrics", self.metrics),
+        ]
+        return Starlette(routes=routes, exception_handlers={PbxdError: refuse})
+
+    async def status(self, _request: Request) -> Response:
+        """GET /v1/status"""
+        return JSONResponse(self.subject.status())
+
+    async def live(self, _request: Request) -> Response:
+        """GET /v1/live"""
+        return JSONResponse(self.subject.live())
+
+    async def doctor(self, _request: Request) -> Response:
+        """GET /v1/doctor"""
+        return JSONResponse({"findings": await self.subject.doctor()})
+
+    async def reload(self, _request: Request) -> Response:
+        """POST /v1/reload"""
+        return JSONResponse({"changed": await self.subject.reload()})
+
+    async def calls(self, request: Request) -> Response:
+        """GET /v1/calls?start=&end=&number=&extension=&queue=&disposition=&direction=&limit=&order=: a line a call"""
+        found = self.subject.queries.calls(call_filter(request.query_params))
+        return StreamingResponse(json_lines(found), media_type="application/x-ndjson")
+
+    async def call(self, request: Request) -> Response:
+        """GET /v1/calls/{id}"""
+        found = await self.subject.queries.call(request.path_params["id"])
+        if found is None:
+            return JSONResponse({"error": f"no call {request.path_params['id']} in the store"}, status_code=404)
+        return JSONResponse(as_json(found))
+
+    async def watch(self, _request: Request) -> Response:
+        """GET /v1/calls/watch: a line for each call, as it is committed"""
+        return StreamingResponse(json_lines(self._watched()), media_type="application/x-ndjson")
+
+    async def _watched(self) -> AsyncIterator[CallRecord]:
+        queue = self.subject.watchers.join()
+        try:
+            while (record := await queue.get()) is not None:
+                yield record
+        finally:
+            self.subject.watchers.leave(queue)
+
+    async def import_calls(self, request: Request) -> Response:
+        """POST /v1/calls/import: a CEL file in the body"""
+        return JSONResponse(await self.subject.import_calls(request.stream()))
+
+    async def metrics(self, _request: Request) -> Response:
+        """GET /metrics"""
+        return PlainTextResponse(self.subject.metrics())
+
+
+async def refuse(_request: Request, error: Exception) -> Response:
+    """An error of ours, as the answer."""
+    problems = error.problems if isinstance(error, ConfigError) else [str(error)]
+    return JSONResponse({"error": "\n".join(problems)}, status_code=400)
+
+
+def peer_of(link: socket.socket) -> tuple[int, int, int]:
+    """Process, user and group id of the other end of a Unix socket (unix(7), SO_PEERCRED)."""
+    pid, uid, gid = struct.unpack("3i", link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return pid, uid, gid
+
+
+def may_connect(uid: int, gid: int, group: str | None) -> bool:
+    """Whether this user may use the control socket."""
+    if uid in (0, os.geteuid()):
+        return True
+    if group is None:
+        return False
+    try:
+        entry = grp.getgrnam(group)
+        return gid == entry.gr_gid or pwd.getpwuid(uid).pw_name in entry.gr_mem
+    except KeyError:
+        return False
+
+
+def guarded(group: Callable[[], str | None]) -> type[H11Protocol]:
+    """A connection that closes at once when its peer may not connect."""
+
+    class Guarded(H11Protocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            link = transport.get_extra_info("socket")
+            pid, uid, gid = peer_of(link)
+            if may_connect(uid, gid, group()):
+                super().connection_made(transport)
+                return
+            log.warning("control connection refused", pid=pid, uid=uid)
+            super().connection_made(transport)
+            transport.write(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            transport.close()
+
+        def data_received(self, data: bytes) -> None:
+            if not self.transport.is_closing():  # what a refused peer sent is not read
+                super().data_received(data)
+
+    return Guarded
+
+
+class ControlServer(uvicorn.Server):
+    """uvicorn on our socket; signals are the daemon's own business."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+def bind(path: Path) -> socket.socket:
+    """The listening socket. A dead one of an earlier run is replaced, a living one is not. ControlError if it cannot be made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        if not stat.S_ISSOCK(path.stat().st_mode):
+            raise ControlError(f"{path} is in the way: it is no socket")
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(str(path))
+            except ConnectionRefusedError:
+                path.unlink()
+            else:
+                raise ControlError(f"another pbxd listens on {path}")
+    link = socket.socket(socket.AF_UNIX)
+    try:
+        link.bind(str(path))
+        path.chmod(0o666)  # who may connect is decided by credentials, in `may_connect`
+    except OSError as error:
+        link.close()
+        raise ControlError(f"{path} cannot be made: {error.strerror}") from error
+    return link
+
+
+def server(subject: Subject, group: Callable[[], str | None]) -> ControlServer:
+    """The API on uvicorn; `await serve(sockets=[...])` runs it, `should_exit = True` ends it."""
+    config = uvicorn.Config(
+        ControlApi(subject).app(),
+        http=guarded(group),
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=DRAIN,
+        server_header=False,
+    )
+    return ControlServer(config)

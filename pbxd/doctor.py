@@ -1,0 +1,141 @@
+"""Finds the usual faults and says the remedy. Each check is a function from what was measured to a finding."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
+SILENCE = 86400.0  # s without a CEL line that are worth a question
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    check: str
+    state: str  # ok | warning | fault
+    detail: str
+    remedy: str = ""
+
+
+def ok(check: str, detail: str) -> Finding:
+    """Nothing to do."""
+    return Finding(check, "ok", detail)
+
+
+def ami(status: dict[str, Any]) -> Finding:
+    """The AMI session."""
+    state, error = status["state"], status["last_error"]
+    if status["connected"]:
+        return ok("ami", f"connected to {status['peer']}, Asterisk {status['asterisk'] or 'of unknown version'}")
+    if state == "refused":
+        remedy = (
+            "set the same secret in manager.conf ([pbxd]) and in ami.secret_file, then `asterisk -rx 'manager reload'`"
+        )
+        return Finding("ami", "fault", f"Asterisk refused the login: {error}", remedy)
+    remedy = "is Asterisk running (`systemctl status asterisk`), is AMI enabled in manager.conf, are ami.host and ami.port right?"
+    return Finding("ami", "fault", f"not connected to {status['peer']}: {error or state}", remedy)
+
+
+def cel(path: Path, now: float, live_calls: int) -> Finding:
+    """The CEL journal: can it be read, and is it written?"""
+    folder = path.parent
+    if not folder.is_dir():
+        remedy = "`pbxd asterisk-config --write /etc/asterisk` makes it: without it Asterisk writes nothing, and says so nowhere"
+        return Finding("cel", "fault", f"{folder} does not exist", remedy)
+    if not os.access(folder, os.R_OK | os.X_OK) or (path.exists() and not os.access(path, os.R_OK)):
+        return Finding("cel", "fault", f"{path} cannot be read", "add pbxd's user to Asterisk's group")
+    return _written(path, now, live_calls)
+
+
+def _written(path: Path, now: float, live_calls: int) -> Finding:
+    """Whether Asterisk writes the CEL file while there are calls."""
+    age = now - path.stat().st_mtime if path.exists() else None
+    if live_calls and (age is None or age > SILENCE):
+        remedy = "`pbxd asterisk-config --write /etc/asterisk`, then `asterisk -rx 'module reload cel'` and the same for cel_custom"
+        return Finding("cel", "fault", f"calls are up, but {path} is not written", remedy)
+    if age is None:
+        return Finding(
+            "cel", "warning", f"{path} is not there: no call was made yet, or CEL is off", "place a call and look again"
+        )
+    return ok("cel", f"{path}, last line {age:.0f} s ago")
+
+
+def rotation(path: Path) -> Finding:
+    """Whether pbxd can rotate and delete the journal itself."""
+    if os.access(path.parent, os.W_OK):
+        return ok("rotation", f"{path.parent} can be written")
+    remedy = "give pbxd's group write access there, or rely on /etc/logrotate.d/pbxd"
+    return Finding(
+        "rotation", "warning", f"{path.parent} cannot be written: pbxd cannot rotate or delete journal parts", remedy
+    )
+
+
+def store(status: dict[str, Any], folder: Path) -> Finding:
+    """The statistics store."""
+    if status["last_error"]:
+        return Finding(
+            "store",
+            "fault",
+            status["last_error"],
+            "free disk space or mend the folder's rights; pbxd goes on by itself",
+        )
+    if not os.access(folder, os.W_OK):
+        return Finding("store", "fault", f"{folder} cannot be written", f"chown pbxd {folder}")
+    return ok("store", f"{folder}, {status['records']} records since the start, lag {status['lag']:.1f} s")
+
+
+def disk(folder: Path, low: int) -> Finding:
+    """Free space where the store is."""
+    free = shutil.disk_usage(folder).free
+    text = f"{free / 1024**3:.1f} GiB free in {folder}"
+    if free < low:
+        remedy = "free space, or shorten journal.keep; records wait in the journal when the disk is full"
+        return Finding("disk", "fault" if free < low // 4 else "warning", text, remedy)
+    return ok("disk", text)
+
+
+def clock(offset: float | None, limit: float) -> Finding:
+    """The machine's clock: synchronised, and the same as Asterisk's. `offset` is ours less Asterisk's, in seconds."""
+    if offset is not None and abs(offset) > limit:
+        remedy = "synchronise both machines (systemd-timesyncd or chrony)"
+        return Finding("clock", "fault", f"Asterisk's clock differs from ours by {offset:.1f} s", remedy)
+    if not synchronised():
+        remedy = "enable systemd-timesyncd or chrony: call times are only as right as this clock"
+        return Finding("clock", "warning", "the kernel says that the clock is not synchronised", remedy)
+    return ok("clock", "synchronised")
+
+
+def synchronised() -> bool:
+    """Whether the kernel holds the clock for synchronised (adjtimex(2), read only)."""
+    buffer = ctypes.create_string_buffer(512)  # struct timex, modes = 0: nothing is changed
+    return ctypes.CDLL(None, use_errno=True).adjtimex(buffer) not in (TIME_ERROR, -1)
+
+
+def rejects(count: int) -> Finding:
+    """Journal lines that could not be understood."""
+    if count == 0:
+        return ok("journal", "every line was understood")
+    remedy = "see table journal_rejects; is another program writing that file, or was the disk full?"
+    return Finding("journal", "warning", f"{count} journal lines could not be understood; they are kept", remedy)
+
+
+def as_dicts(findings: list[Finding]) -> list[dict[str, str]]:
+    """For JSON."""
+    return [asdict(finding) for finding in findings]
+
+
+def local(cel_path: Path, folder: Path, low: int) -> list[Finding]:
+    """What can be looked at without the daemon."""
+    findings = [cel(cel_path, time.time(), 0), rotation(cel_path), clock(None, 0)]
+    if folder.exists():
+        findings.append(disk(folder, low))
+    else:
+        findings.append(Finding("store", "warning", f"{folder} does not exist yet", "it is made when pbxd starts"))
+    return findings

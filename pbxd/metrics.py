@@ -1,0 +1,54 @@
+"""Prometheus metrics, read from the parts' own counters when somebody asks: between two scrapes they cost nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+COUNTERS = {  # in the status -> name, help
+    ("journal", "lines"): ("pbxd_journal_lines", "journal lines read"),
+    ("journal", "records"): ("pbxd_calls", "call records committed"),
+    ("journal", "rejects"): ("pbxd_journal_rejects", "journal lines that could not be understood"),
+    ("journal", "commits"): ("pbxd_store_commits", "transactions committed"),
+    ("journal", "failed_commits"): ("pbxd_store_failed_commits", "transactions that the store did not take at first"),
+    ("journal", "cut"): ("pbxd_calls_cut", "calls cut off by an end of Asterisk"),
+    ("ami", "events"): ("pbxd_ami_events", "AMI events handled"),
+    ("ami", "ignored"): ("pbxd_ami_events_ignored", "AMI events that nobody asked for"),
+    ("ami", "handler_errors"): ("pbxd_ami_handler_errors", "AMI events whose handler failed"),
+    ("ami", "reconnects"): ("pbxd_ami_reconnects", "times that the AMI session was made again"),
+}
+GAUGES = {
+    ("ami", "connected"): ("pbxd_ami_connected", "1 while the AMI session is up"),
+    ("journal", "open_calls"): ("pbxd_open_calls", "calls whose end the journal does not have yet"),
+    ("journal", "lag"): ("pbxd_commit_lag_seconds", "from the end of the newest call to its commit"),
+    ("live", "calls"): ("pbxd_live_calls", "calls in progress as AMI tells"),
+    ("disk", "free"): ("pbxd_disk_free_bytes", "free space where the store is"),
+}
+
+
+class StatusCollector(Collector):
+    """Turns the daemon's status into metrics."""
+
+    def __init__(self, status: dict[str, Any]) -> None:
+        self.status = status
+
+    def collect(self) -> Iterable[Metric]:
+        """One metric for each entry of the tables."""
+        for (part, key), (name, text) in COUNTERS.items():
+            yield CounterMetricFamily(name, text, value=float(self.status[part][key]))
+        for (part, key), (name, text) in GAUGES.items():
+            yield GaugeMetricFamily(name, text, value=float(self.status[part][key]))
+
+
+def render(status: dict[str, Any]) -> bytes:
+    """All metrics in Prometheus' text format."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    registry.register(StatusCollector(status))
+    return generate_latest(registry)
