@@ -1,13 +1,14 @@
 """The calls that the lab places, each with the record that it must become: the table that `bin/run` and the tests share.
 
-`expect` names fields of the call record (docs/call-record.md) and their values; a field that is not named is not judged here.
+EXPECTED, LEGS and QUEUES name fields of the call record (docs/call-record.md); a field that is not named is not judged here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lab.phones import Handset, Phones
 from lab.sip import Called, Caller, Phone
@@ -23,7 +24,6 @@ class Scenario:
     dial: str
     called: tuple[Phone, ...] = ()
     by_trunk: bool = False
-    expect: Mapping[str, object] = field(default_factory=dict)
 
     def place(self, phones: Phones) -> list[Handset]:
         """Start every phone of the call, the called ones first; the call is running when this returns."""
@@ -31,6 +31,108 @@ class Scenario:
         handsets = [phones.start(phone, address=provider if phone.number == "carrier" else "") for phone in self.called]
         address = provider if self.by_trunk else ""
         return [*handsets, phones.start(self.caller, self.dial, address=address)]
+
+
+EXPECTED: dict[str, dict[str, object]] = {
+    "answered": {
+        "direction": "internal",
+        "disposition": "answered",
+        "caller_number": "101",
+        "dialled": "111",
+        "answered_by": "PJSIP/111",
+        "hung_up_by": "caller",
+    },
+    "callee-hangs-up": {
+        "direction": "internal",
+        "disposition": "answered",
+        "answered_by": "PJSIP/112",
+        "hung_up_by": "called",
+    },
+    "no-answer": {
+        "disposition": "no_answer",
+        "reason": "no_answer",
+        "answered_by": "",
+        "talk_time": 0.0,
+        "answer": None,
+    },
+    "busy": {"disposition": "busy", "cause": 17, "talk_time": 0.0},
+    "refused": {"disposition": "no_answer", "reason": "declined", "cause": 21, "talk_time": 0.0},
+    "cancelled": {"disposition": "no_answer", "reason": "cancelled", "hung_up_by": "caller", "talk_time": 0.0},
+    "congestion": {"direction": "outbound", "disposition": "failed", "reason": "congestion", "cause": 34},
+    "nothing-there": {"direction": "internal", "disposition": "failed", "reason": "congestion", "cause": 34},
+    "no-phone": {"direction": "internal", "disposition": "failed", "reason": "unavailable"},
+    "queue": {"disposition": "answered", "answered_by": "PJSIP/108", "dialled": "300"},
+    "abandoned": {"disposition": "abandoned", "talk_time": 0.0, "hung_up_by": "caller", "dialled": "301"},
+    "voicemail": {"disposition": "voicemail", "mailbox": "101@default", "talk_time": 0.0},
+    "no-answer-voicemail": {"disposition": "voicemail", "mailbox": "103@default", "talk_time": 0.0},
+    "outbound": {
+        "direction": "outbound",
+        "disposition": "answered",
+        "dialled": "95550100",
+        "answered_by": "PJSIP/trunk-carrier",
+    },
+    "inbound": {
+        "direction": "inbound",
+        "disposition": "answered",
+        "caller_number": "4930123",
+        "caller_name": "Zoë Outside",
+        "dialled": "555117",
+        "answered_by": "PJSIP/117",
+    },
+    "inbound-queue": {
+        "direction": "inbound",
+        "disposition": "answered",
+        "caller_number": "4930124",
+        "answered_by": "PJSIP/108",
+    },
+    "blind-transfer": {
+        "disposition": "answered",
+        "caller_number": "107",
+        "dialled": "118",
+        "answered_by": "PJSIP/118",
+        "hung_up_by": "caller",
+    },
+    "ring-group": {"disposition": "answered", "answered_by": "PJSIP/106", "dialled": "200"},
+    "local": {"disposition": "answered", "answered_by": "PJSIP/111", "dialled": "6111"},
+    "local-optimised": {"disposition": "answered", "answered_by": "PJSIP/112", "dialled": "7112"},
+    "local-group": {"disposition": "answered", "answered_by": "PJSIP/106", "dialled": "201"},
+    "application": {"disposition": "answered", "reason": "application", "answered_by": "", "talk_time": 0.0},
+}
+LEGS = {  # endpoints of the record's legs, each with whether it talked
+    "blind-transfer": [("PJSIP/107", True), ("PJSIP/118", True), ("PJSIP/119", True)],
+    "ring-group": [("PJSIP/101", True), ("PJSIP/105", False), ("PJSIP/106", True), ("PJSIP/107", False)],
+    "local": [("PJSIP/110", True), ("PJSIP/111", True)],
+    "local-optimised": [("PJSIP/110", True), ("PJSIP/112", True)],
+    "local-group": [("PJSIP/110", True), ("PJSIP/105", False), ("PJSIP/106", True)],
+    "queue": [("PJSIP/103", True), ("PJSIP/108", True)],
+    "abandoned": [("PJSIP/104", False), ("PJSIP/109", False)],
+}
+QUEUES = {
+    "queue": ("support", "answered"),
+    "abandoned": ("sales", "abandoned"),
+    "inbound-queue": ("support", "answered"),
+}
+
+
+def faults(name: str, record: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the record of the scenario `name`; empty if nothing is."""
+    wrong = [
+        f"{field} is {record[field]!r}, not {value!r}"
+        for field, value in EXPECTED[name].items()
+        if record[field] != value
+    ]
+    if name in LEGS:
+        legs = [(leg["endpoint"], bool(leg["talked"])) for leg in record["legs"]]
+        if legs != LEGS[name]:
+            wrong.append(f"legs are {legs}, not {LEGS[name]}")
+    visits = [(visit["queue"], visit["outcome"]) for visit in record["queues"]]
+    wanted = [QUEUES[name]] if name in QUEUES else []
+    if visits != wanted:
+        wrong.append(f"queue visits are {visits}, not {wanted}")
+    transfers = [(transfer["kind"], transfer["to"]) for transfer in record["transfers"]]
+    if transfers != ([("blind", "119")] if name == "blind-transfer" else []):
+        wrong.append(f"transfers are {transfers}")
+    return wrong
 
 
 def table(audio: Path) -> tuple[Scenario, ...]:
@@ -124,7 +226,10 @@ def table(audio: Path) -> tuple[Scenario, ...]:
             "the called one transfers blindly to a third",
             Caller("107").answered().speak(tone).wait(3500).bye(),
             "118",
-            (Called("118").ring().wait(200).answer().speak(tone).wait(1000).refer("119").wait(1500).bye(), answers("119")),
+            (
+                Called("118").ring().wait(200).answer().speak(tone).wait(1000).refer("119").wait(1500).bye(),
+                answers("119"),
+            ),
         ),
         Scenario(
             "ring-group",

@@ -235,6 +235,11 @@ def bind(path: Path) -> socket.socket:
     return link
 
 
+def metrics_app(subject: Subject) -> Starlette:
+    """The metrics alone, for a TCP port."""
+    return Starlette(routes=[Route("/metrics", ControlApi(subject).metrics)])
+
+
 def server(subject: Subject, group: Callable[[], str | None]) -> ControlServer:
     """The API on uvicorn; `await serve(sockets=[...])` runs it, `should_exit = True` ends it."""
     config = uvicorn.Config(

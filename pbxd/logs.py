@@ -40,3 +40,9 @@ def configure(level: str, style: str) -> None:
     root.setLevel(LEVELS[level])
     for noisy in ("uvicorn.access", "aiosqlite", "alembic", "panoramisk"):
         logging.getLogger(noisy).setLevel(max(LEVELS[level], logging.WARNING))
+
+
+def log() -> structlog.stdlib.BoundLogger:
+    """The daemon's own logger."""
+    logger: structlog.stdlib.BoundLogger = structlog.get_logger("pbxd")
+    return logger

@@ -52,7 +52,9 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._known: dict[tuple[str, int, int, int], str] = {}  # (name, inode, size, changed ns) -> id, of parts at rest
+        self._known: dict[
+            tuple[str, int, int, int], str
+        ] = {}  # (name, inode, size, changed ns) -> id, of parts at rest
 
     def parts(self) -> list[Part]:
         """All parts that have a first line, oldest first. JournalError if the folder cannot be read."""

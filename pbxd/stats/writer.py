@@ -90,7 +90,9 @@ INSERT_PARTS = {
         rows.transfer_rows,
     ),
 }
-INSERT_QUEUE_LOG = "INSERT OR IGNORE INTO queue_log (part, offset, at, call_id, queue, agent, event, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT_QUEUE_LOG = insert_sql(
+    "queue_log", ["part", "offset", "at", "call_id", "queue", "agent", "event", "data"]
+).replace("INSERT", "INSERT OR IGNORE", 1)
 INSERT_REJECT = 'INSERT OR IGNORE INTO journal_rejects (source, part, "offset", reason, line) VALUES (?, ?, ?, ?, ?)'
 UPSERT_POSITION = (
     'INSERT OR REPLACE INTO journal_position (source, part, "offset", saved_offset, began) VALUES (?, ?, ?, ?, ?)'

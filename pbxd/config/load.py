@@ -1,0 +1,190 @@
+"""Reads pbxd.yaml and conf.d, and tells every mistake at once, each with its file and line.
+
+The only place that knows YAML. Values keep the place where they were written (`Placed`), so that a mistake that the schema finds
+is told where it stands, in whichever file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from pbxd.config.schema import Config, keys
+from pbxd.config.secrets import find_secret
+from pbxd.errors import ConfigError
+
+Places = dict[tuple[str, ...], str]  # path of keys -> "file:line"
+PLAIN = {"str", "int", "float", "bool", "null", "map", "seq"}
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration, what an admin should know of it, and the files that it came from."""
+
+    config: Config
+    warnings: tuple[str, ...]
+    files: tuple[Path, ...]
+
+
+def load(path: Path, *, credentials: Path | None = None) -> Config:
+    """The configuration in `path` and in `conf.d/*.yaml` beside it. ConfigError with every mistake."""
+    return load_with_notes(path, credentials=credentials).config
+
+
+def load_with_notes(path: Path, *, credentials: Path | None = None) -> Loaded:
+    """Like `load`, with the warnings. `credentials` is systemd's $CREDENTIALS_DIRECTORY."""
+    problems: list[str] = []
+    places: Places = {}
+    tree: dict[str, Any] = {}
+    files = [path, *sorted((path.parent / "conf.d").glob("*.yaml"))]
+    for file in files:
+        merge(tree, read(file, places, problems))
+    config = check(tree, places, problems, path)
+    warnings: list[str] = []
+    if config is not None:
+        config = find_secret(config, credentials, places.get(("ami", "secret_file"), str(path)), problems, warnings)
+        if config is not None and config.ami.secret is not None and ("ami", "secret") in places:
+            warn_readable(Path(places["ami", "secret"].rpartition(":")[0]), warnings)
+    if problems or config is None:
+        raise ConfigError(sorted(set(problems), key=by_place))
+    return Loaded(config, tuple(warnings), tuple(files))
+
+
+def by_place(problem: str) -> tuple[str, int, str]:
+    """Sorts problems by file, then line as a number."""
+    file, _, rest = problem.partition(":")
+    line = rest.partition(":")[0]
+    return (file, int(line) if line.isdecimal() else 0, rest)
+
+
+def warn_readable(file: Path, warnings: list[str]) -> None:
+    """A secret in a file that everybody may read."""
+    if file.stat().st_mode & 0o004:
+        warnings.append(
+            f"{file}: ami.secret stands in a file that every user may read: chmod 640, or use ami.secret_file"
+        )
+
+
+def read(file: Path, places: Places, problems: list[str]) -> dict[str, Any]:
+    """The plain values of one file; where each stands goes to `places`, mistakes to `problems`."""
+    try:
+        text = file.read_bytes().decode("utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except FileNotFoundError:
+        problems.append(f"{file}:1: there is no such file; a commented one is in etc/pbxd.yaml")
+    except OSError as error:
+        problems.append(f"{file}:1: cannot be read: {error.strerror}")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        problems.append(f"{file}:{line}: is not UTF-8 at this line: save it as UTF-8")
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        problems.append(f"{file}:{line}: is not YAML: {error.problem or error.context}")
+    except yaml.YAMLError as error:
+        problems.append(f"{file}:1: is not YAML: {str(error).splitlines()[0]}")
+    except RecursionError:
+        problems.append(f"{file}:1: is nested too deeply")
+    else:
+        if node is None:
+            return {}
+        if not isinstance(node, yaml.MappingNode):
+            problems.append(f"{file}:{node.start_mark.line + 1}: holds no keys; write `site:` and below it `name: …`")
+            return {}
+        value = plain(node, file, (), places, problems)
+        return value if isinstance(value, dict) else {}
+    return {}
+
+
+def plain(node: yaml.Node, file: Path, path: tuple[str, ...], places: Places, problems: list[str]) -> Any:  # noqa: ANN401
+    """The value of a node: mappings, lists and scalars only."""
+    line = f"{file}:{node.start_mark.line + 1}"
+    if path:
+        places[path] = line
+    if node.tag.rpartition(":")[2] not in PLAIN:
+        problems.append(
+            f"{line}: {'.'.join(path)}: the tag {node.tag} is not taken; write it plainly, in quotes if need be"
+        )
+        return None
+    if isinstance(node, yaml.MappingNode):
+        found: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value) if isinstance(key_node, yaml.ScalarNode) else ""
+            where = f"{file}:{key_node.start_mark.line + 1}"
+            if not key:
+                problems.append(f"{where}: a key is one word")
+            elif key in found:
+                problems.append(f"{where}: {'.'.join((*path, key))}: stands here twice; keep one")
+            else:
+                found[key] = plain(value_node, file, (*path, key), places, problems)
+                places[(*path, key)] = where
+        return found
+    if isinstance(node, yaml.SequenceNode):
+        return [plain(item, file, (*path, str(n)), places, problems) for n, item in enumerate(node.value)]
+    try:
+        return yaml.SafeLoader("").construct_object(node)
+    except (ValueError, yaml.YAMLError) as error:
+        problems.append(f"{line}: {'.'.join(path)}: {str(error).splitlines()[0]}")
+        return None
+
+
+def merge(tree: dict[str, Any], more: dict[str, Any]) -> None:
+    """Lay `more` over `tree`: mappings merge, everything else is replaced."""
+    for key, value in more.items():
+        if isinstance(value, dict) and isinstance(tree.get(key), dict):
+            merge(tree[key], value)
+        else:
+            tree[key] = value
+
+
+def check(tree: dict[str, Any], places: Places, problems: list[str], path: Path) -> Config | None:
+    """The configuration, or None with what is wrong in `problems`."""
+    # `ami:` with nothing below it is an empty group, not a mistake.
+    groups = {name: {} if value is None and name in Config.model_fields else value for name, value in tree.items()}
+    try:
+        return Config.model_validate(groups)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False, include_input=True)
+        problems.extend(tell(fault, places, path) for fault in faults)
+        return None
+
+
+def tell(fault: Any, places: Places, path: Path) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+    """One mistake that the schema found, as a line for an admin."""
+    location = tuple(str(part) for part in fault["loc"] if not str(part).startswith("function-"))
+    known = [location[:n] for n in range(len(location), 0, -1) if location[:n] in places]
+    where = places[known[0]] if known else f"{path}:1"
+    key = ".".join(known[0] if known else location)
+    if fault["type"] == "extra_forbidden":
+        return f"{where}: {key}: unknown key{meant(location)}"
+    text = re.sub(r"^Value error, ", "", fault["msg"])
+    shown = "" if "secret" in key else f" (found {str(fault['input'])[:60]!r})"
+    return f"{where}: {key}: {text}{shown}"
+
+
+def meant(location: tuple[str, ...]) -> str:
+    """The key that was probably meant."""
+    all_keys = list(keys())
+    group = ".".join(location[:-1])
+    siblings = {
+        key[len(group) + 1 :].split(".")[0] if group else key.split(".")[0] for key in all_keys if key.startswith(group)
+    }
+    close = difflib.get_close_matches(location[-1], sorted(siblings), 1)
+    if close:
+        return f"; did you mean {'.'.join((*location[:-1], close[0]))}?"
+    elsewhere = [key for key in all_keys if key.endswith("." + location[-1])]
+    return f"; did you mean {elsewhere[0]}?" if elsewhere else f"; there are {', '.join(sorted(siblings))}"
+
+
+def render(config: Config) -> str:
+    """The configuration in force, as YAML; secrets only as (set)."""
+    values = config.model_dump(mode="json")
+    if values["ami"]["secret"] is not None:
+        values["ami"]["secret"] = "(set)"  # noqa: S105 - it hides one
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)

@@ -1,0 +1,163 @@
+"""Every key of pbxd.yaml: its kind, its default, what it means, and whether a change needs a restart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from pbxd.config.values import AbsolutePath, Address, DialPattern, Duration, Extension, Size, Zone
+
+RESTART: dict[str, Any] = {"restart": True}  # a change of this key takes effect at the next start, not at a reload
+
+
+def at_start(default: Any, text: str) -> Any:  # noqa: ANN401 - pydantic's own Field is Any
+    """A key whose change needs a restart."""
+    return Field(default, description=text, json_schema_extra=RESTART)
+
+
+class Part(BaseModel):
+    """A group of keys; unknown ones are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+
+
+class Site(Part):
+    """The box and its numbers."""
+
+    name: str = Field("pbx", description="What this box is called in listings.")
+    time_zone: Zone | None = Field(None, description="Zone in which reports are read; empty is the machine's own.")
+    trunks: tuple[str, ...] = Field(
+        (),
+        description="Endpoints that lead outside, as globs on TECH/name: 'PJSIP/trunk-*'. They decide a call's direction.",
+    )
+    extensions: tuple[DialPattern, ...] = Field((), description="The site's own numbers, as dial patterns: 1XX.")
+    phones: dict[str, Extension] = Field(
+        default_factory=dict,
+        description="Extension of an endpoint whose name is not its extension: {reception: '100'}.",
+    )
+
+
+class Tls(Part):
+    """Encryption of the AMI connection, for an Asterisk on another host."""
+
+    enabled: bool = at_start(default=False, text="Connect by TLS.")
+    ca_file: AbsolutePath | None = at_start(
+        None, "Certificate that Asterisk's own is checked with; empty is the system's."
+    )
+    verify: bool = at_start(default=True, text="Check Asterisk's certificate and name.")
+
+
+class Ami(Part):
+    """The connection to Asterisk's manager interface."""
+
+    host: str = at_start("127.0.0.1", "Host on which Asterisk runs.")
+    port: int = at_start(5038, "Port of AMI.")
+    username: str = at_start("pbxd", "User in manager.conf.")
+    secret: SecretStr | None = at_start(
+        None, "Its secret. Better in secret_file or in the systemd credential ami-secret."
+    )
+    secret_file: AbsolutePath | None = at_start(None, "File that holds the secret.")
+    tls: Tls = Field(default_factory=Tls, description="Encryption.")
+    connect_timeout: Duration = at_start(10.0, "How long a connection may take.")
+    action_timeout: Duration = at_start(10.0, "How long Asterisk may take to answer an action.")
+    ping_interval: Duration = at_start(15.0, "Time between signs of life; no answer ends the connection.")
+    reconnect_longest: Duration = at_start(30.0, "Longest time between two tries to connect.")
+    refused_wait: Duration = at_start(60.0, "Time to the next try after Asterisk refused the login.")
+    max_message: Size = at_start(1024**2, "Longest AMI message that is taken.")
+
+
+class Journal(Part):
+    """The files from which call records are made."""
+
+    cel: AbsolutePath = at_start(Path("/var/log/asterisk/cel-custom/pbxd.csv"), "CEL file that Asterisk writes.")
+    queue_log: AbsolutePath = at_start(Path("/var/log/asterisk/queue_log"), "Queue log that Asterisk writes.")
+    keep: Duration = at_start(
+        604800.0, "Parts that were read are deleted after this time: they hold numbers and names."
+    )
+    rotate_at: Size = at_start(64 * 1024**2, "Size at which pbxd begins a new part of the CEL file.")
+    batch: int = at_start(4000, "Lines that are read before a commit, at most about.")
+    commit_interval: Duration = at_start(0.25, "How long new lines are gathered before they are read and committed.")
+
+
+class Statistics(Part):
+    """The store of call statistics."""
+
+    database: str = at_start("sqlite+aiosqlite:////var/lib/pbxd/stats/stats.db", "SQLAlchemy URL of the store.")
+
+
+class Control(Part):
+    """The local API."""
+
+    socket: AbsolutePath = at_start(Path("/run/pbxd/control.sock"), "Unix socket on which it listens.")
+    group: str | None = Field(None, description="Members may use it, beside root and pbxd's own user.")
+
+
+class Metrics(Part):
+    """Prometheus metrics; they are always on the control socket."""
+
+    listen: Address | None = at_start(None, "host:port on which they are offered without a password; empty is nowhere.")
+
+
+class Log(Part):
+    """The daemon's own log."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least important line that is written."
+    )
+    format: Literal["auto", "console", "json"] = Field(
+        "auto", description="console for people, json for programs; auto is console on a terminal, json elsewhere."
+    )
+
+
+class Doctor(Part):
+    """Limits at which `pbxctl doctor` speaks."""
+
+    disk_low: Size = Field(1024**3, description="Free space below which it warns.")
+    clock_offset: Duration = Field(
+        2.0, description="Difference between our clock and Asterisk's at which it is a fault."
+    )
+
+
+class Config(Part):
+    """The whole file."""
+
+    site: Site = Field(default_factory=Site)
+    ami: Ami = Field(default_factory=Ami)
+    journal: Journal = Field(default_factory=Journal)
+    statistics: Statistics = Field(default_factory=Statistics)
+    control: Control = Field(default_factory=Control)
+    metrics: Metrics = Field(default_factory=Metrics)
+    log: Log = Field(default_factory=Log)
+    doctor: Doctor = Field(default_factory=Doctor)
+
+
+def keys(model: type[BaseModel] = Config, prefix: str = "") -> dict[str, Any]:
+    """Every key by its dotted name, with pydantic's description of it."""
+    found: dict[str, Any] = {}
+    for name, info in model.model_fields.items():
+        inner = info.annotation
+        if isinstance(inner, type) and issubclass(inner, Part):
+            found |= keys(inner, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = info
+    return found
+
+
+def value_of(config: Config, key: str) -> Any:  # noqa: ANN401 - of any key
+    """The value of a dotted key."""
+    value: Any = config
+    for name in key.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def changed(old: Config, new: Config) -> tuple[list[str], list[str]]:
+    """The keys that differ: those that take effect at once, and those that need a restart."""
+    now: list[str] = []
+    later: list[str] = []
+    for key, info in keys().items():
+        if value_of(old, key) != value_of(new, key):
+            (later if info.json_schema_extra == RESTART else now).append(key)
+    return now, later

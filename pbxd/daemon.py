@@ -1,0 +1,344 @@
+"""The daemon: wires the parts, starts them in order, stops them in reverse, and takes signals.
+
+running  -> draining (no new requests)  -> flushing (the writer commits what was read)  -> stopped
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import shutil
+import signal
+import time
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import structlog
+import uvicorn
+
+from pbxd import __version__, control, doctor, logs, metrics, notify
+from pbxd.asterisk import events, snapshot
+from pbxd.asterisk.manager import AmiSettings, ManagerSession
+from pbxd.calls.interpreter import Interpreter
+from pbxd.calls.live import LiveState
+from pbxd.calls.record import CallRecord
+from pbxd.calls.site import Site
+from pbxd.config.load import load_with_notes
+from pbxd.config.schema import Config, changed
+from pbxd.errors import ConfigError, ControlError, StoreError
+from pbxd.ingest import Ingest, IngestSettings
+from pbxd.sources import understand
+from pbxd.stats.engine import database_path
+from pbxd.stats.queries import Queries
+from pbxd.stats.writer import Batch, Writer
+from pbxd.watchers import Watchers
+
+IMPORT_BATCH = 2000  # records of an import that are committed at once
+FLUSH = 4.0  # s that the writer gets at a stop; what it cannot commit by then is read again at the next start
+log = structlog.get_logger("pbxd.daemon")
+
+
+def ami_settings(config: Config) -> AmiSettings:
+    """The AMI session's settings, from the configuration."""
+    ami = config.ami
+    return AmiSettings(
+        host=ami.host,
+        port=ami.port,
+        username=ami.username,
+        secret=ami.secret.get_secret_value() if ami.secret else "",
+        tls=ami.tls.enabled,
+        ca_file=ami.tls.ca_file,
+        verify=ami.tls.verify,
+        connect_timeout=ami.connect_timeout,
+        action_timeout=ami.action_timeout,
+        ping_interval=ami.ping_interval,
+        reconnect_longest=ami.reconnect_longest,
+        refused_wait=ami.refused_wait,
+        max_message=ami.max_message,
+    )
+
+
+def ingest_settings(config: Config) -> IngestSettings:
+    """The journal readers' settings, from the configuration."""
+    journal = config.journal
+    return IngestSettings(
+        journal.cel, journal.queue_log, journal.keep, journal.rotate_at, journal.batch, journal.commit_interval
+    )
+
+
+def site_of(config: Config) -> Site:
+    """The site's endpoints and numbers, from the configuration."""
+    return Site(config.site.trunks, config.site.extensions, config.site.phones)
+
+
+class Daemon:
+    """One running pbxd."""
+
+    def __init__(self, path: Path, config: Config, credentials: Path | None) -> None:
+        self.path = path
+        self.config = config
+        self.credentials = credentials
+        self.started = time.time()
+        self.state = "starting"
+        self.watchers = Watchers()
+        self.live_state = LiveState()
+        self.asterisk = ""
+        self.stored = 0  # calls in the store when it was opened
+        self._stop = asyncio.Event()
+        self._queries: Queries | None = None
+        self._writer: Writer | None = None
+        self._ingest: Ingest | None = None
+        handlers = self.live_state.handlers(time.time)
+        self.ami = ManagerSession(
+            ami_settings(config),
+            {name: handlers[name] for name in events.LIVE},
+            self._connected,
+            self.live_state.clear,
+        )
+
+    @property
+    def queries(self) -> Queries:
+        """The store, for reading."""
+        if self._queries is None:
+            raise StoreError("the store is not open yet")
+        return self._queries
+
+    @property
+    def ingest(self) -> Ingest:
+        """The journals' reader."""
+        if self._ingest is None:
+            raise StoreError("the journals are not open yet")
+        return self._ingest
+
+    async def run(self) -> None:
+        """Start everything, run until a signal, stop everything. StoreError, JournalError or ControlError if it cannot start."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._hangup)
+        async with contextlib.AsyncExitStack() as ladder:  # each step is undone in reverse
+            await self._open_store(ladder)
+            server = await self._open_control(ladder)
+            await self._open_metrics(ladder)
+            async with asyncio.TaskGroup() as tasks:
+                reading = tasks.create_task(self.ingest.run())
+                ami = tasks.create_task(self.ami.run()) if self.config.ami.secret else None
+                watchdog = tasks.create_task(self._watchdog())
+                serving = tasks.create_task(self._until_stopped(server))
+                self.state = "running"
+                notify.notify(f"READY=1\nSTATUS=running\nMAINPID={os.getpid()}")
+                log.info("pbxd is running", version=__version__, site=self.config.site.name, pid=os.getpid())
+                await self._stop.wait()
+                self.state = "draining"
+                notify.notify("STOPPING=1")
+                self.watchers.close()
+                server.should_exit = True
+                for task in (ami, watchdog):
+                    if task is not None:
+                        task.cancel()
+                await asyncio.wait([serving])
+                self.state = "flushing"
+                self.ingest.stop()
+                done, _ = await asyncio.wait([reading], timeout=FLUSH)
+                if not done:
+                    reading.cancel()
+        self.state = "stopped"
+        log.info("pbxd has stopped")
+
+    async def _open_store(self, ladder: contextlib.AsyncExitStack) -> None:
+        url = self.config.statistics.database
+        self._writer = await Writer.open(url)
+        ladder.push_async_callback(self._writer.close)
+        self._queries = Queries(url)
+        ladder.push_async_callback(self._queries.close)
+        self.stored = (await self._queries.counts())["calls"]
+        self._ingest = Ingest(
+            ingest_settings(self.config), site_of(self.config), self._writer, self._queries, self._published
+        )
+        await self._ingest.open()
+
+    async def _open_control(self, ladder: contextlib.AsyncExitStack) -> control.ControlServer:
+        path = self.config.control.socket
+        link = control.bind(path)
+        ladder.callback(path.unlink, missing_ok=True)
+        ladder.callback(link.close)
+        self._control_socket = link
+        return control.server(self, lambda: self.config.control.group)
+
+    async def _until_stopped(self, server: control.ControlServer) -> None:
+        await server.serve(sockets=[self._control_socket])
+        if not self._stop.is_set():
+            raise ControlError("the control server ended by itself")
+
+    async def _open_metrics(self, ladder: contextlib.AsyncExitStack) -> None:
+        """Offer the metrics on a TCP port too, if the configuration says so."""
+        if self.config.metrics.listen is None:
+            return
+        host, _, port = self.config.metrics.listen.rpartition(":")
+        app = control.metrics_app(self)
+        settings = uvicorn.Config(
+            app, host=host.strip("[]"), port=int(port), log_config=None, lifespan="off", access_log=False
+        )
+        server = control.ControlServer(settings)
+        task = asyncio.create_task(server.serve())
+
+        async def close() -> None:
+            server.should_exit = True
+            await asyncio.wait([task])
+
+        ladder.push_async_callback(close)
+
+    async def _watchdog(self) -> None:
+        """Tell systemd that the loop turns; one that hangs is then restarted."""
+        interval = notify.watchdog_interval()
+        while interval is not None:
+            notify.notify("WATCHDOG=1")
+            await asyncio.sleep(interval)
+
+    async def _connected(self, session: ManagerSession) -> None:
+        """AMI is up: ask what is going on, and end the calls that Asterisk does not know any more."""
+        asked = time.time()
+        found = await snapshot.take(session)
+        self.asterisk = found.version
+        self.live_state.replace(found.channels, found.bridges, found.queues, found.endpoints, time.time())
+        for what in found.missing:
+            log.info("Asterisk cannot tell", what=what)
+        self.ingest.channels_alive([row.get("Uniqueid") for row in found.channels], int(asked * 1_000_000))
+
+    def _published(self, records: list[CallRecord]) -> None:
+        self.stored += len(records)
+        self.watchers.publish(records)
+
+    def _hangup(self) -> None:
+        """SIGHUP: reload, and say in the log how it went."""
+
+        async def apply() -> None:
+            notify.reloading()
+            try:
+                log.info("configuration reloaded", changed=await self.reload())
+            except ConfigError as error:
+                log.error("configuration refused, the old one runs on", problems=error.problems)
+            finally:
+                notify.notify("READY=1")
+
+        self._reloading = asyncio.create_task(apply())
+
+    async def reload(self) -> list[str]:
+        """Read the configuration again; the keys that changed, those that wait for a restart marked. ConfigError if it is wrong."""
+        loaded = await asyncio.to_thread(load_with_notes, self.path, credentials=self.credentials)
+        now, later = changed(self.config, loaded.config)
+        for warning in loaded.warnings:
+            log.warning("configuration", warning=warning)
+        # Whole or not at all: what needs a restart keeps its old value in the parts that use it, until then.
+        self.config = loaded.config
+        logs.configure(loaded.config.log.level, loaded.config.log.format)
+        self.ingest.set_site(site_of(loaded.config))
+        return [*now, *(f"{key} (at the next start)" for key in later)]
+
+    def status(self) -> dict[str, Any]:
+        """State of every part, read from the parts."""
+        ami = self.ami.counters
+        ingest = self.ingest
+        path = database_path(self.config.statistics.database) or Path("/")
+        return {
+            "version": __version__,
+            "site": self.config.site.name,
+            "state": self.state,
+            "pid": os.getpid(),
+            "uptime": time.time() - self.started,
+            "rss": rss(),
+            "cpu_seconds": sum(resource.getrusage(resource.RUSAGE_SELF)[:2]),
+            "ami": {
+                "state": str(self.ami.state),
+                "connected": self.ami.connected,
+                "peer": f"{self.config.ami.host}:{self.config.ami.port}",
+                "asterisk": self.asterisk,
+                "since": self.ami.since,
+                "last_error": self.ami.last_error,
+                **asdict(ami),
+                "reconnects": max(0, ami.connects - 1),
+            },
+            "live": {"calls": len(self.live_state.calls()), "channels": len(self.live_state.channels)},
+            "journal": {
+                **asdict(ingest.counters),
+                "open_calls": ingest.open_calls,
+                "path": str(self.config.journal.cel),
+            },
+            "store": {"calls": self.stored, "path": str(path)},
+            "disk": {"free": shutil.disk_usage(path.parent).free, "path": str(path.parent)},
+        }
+
+    def live(self) -> dict[str, Any]:
+        """Calls in progress, queues and endpoints."""
+        now = time.time()
+        calls = [{**asdict(call), "seconds": max(0.0, now - call.since)} for call in self.live_state.calls()]
+        queues = [
+            {"name": queue.name, "waiting": len(queue.waiting), "members": len(queue.members), "member": queue.members}
+            for queue in self.live_state.queues.values()
+        ]
+        return {"calls": calls, "queues": queues, "endpoints": dict(self.live_state.endpoints)}
+
+    async def doctor(self) -> list[dict[str, str]]:
+        """Look for the usual faults."""
+        status = self.status()
+        folder = Path(status["disk"]["path"])
+        rejected = (await self.queries.counts())["journal_rejects"]
+        findings = [
+            doctor.ami(status["ami"]),
+            doctor.cel(self.config.journal.cel, time.time(), status["live"]["calls"]),
+            doctor.rotation(self.config.journal.cel),
+            doctor.rejects(rejected),
+            doctor.store(status["journal"], folder),
+            doctor.disk(folder, self.config.doctor.disk_low),
+            doctor.clock(self.ami.clock_offset, self.config.doctor.clock_offset),
+        ]
+        return doctor.as_dicts(findings)
+
+    async def import_calls(self, lines: AsyncIterator[bytes]) -> dict[str, int]:
+        """Read a CEL file into the store, through the one writer; calls that are there already are replaced by themselves."""
+        if self._writer is None:
+            raise StoreError("the store is not open yet")
+        interpreter = Interpreter(self.ingest.site)
+        done = {"lines": 0, "records": 0, "rejects": 0}
+        batch = Batch()
+        async for line in split_lines(lines):
+            done["lines"] += 1
+            for event, _ in understand(line):
+                if event is None:
+                    done["rejects"] += 1
+                else:
+                    batch.records.extend(interpreter.take(event))
+            if len(batch.records) >= IMPORT_BATCH:
+                done["records"] += len(batch.records)
+                await self._writer.commit(batch)
+                batch = Batch()
+        batch.records.extend(interpreter.finish())
+        done["records"] += len(batch.records)
+        await self._writer.commit(batch)
+        self.stored = (await self.queries.counts())["calls"]
+        return done
+
+    def metrics(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return metrics.render(self.status())
+
+
+async def split_lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The lines of a stream of bytes, without their line breaks; empty ones are left out."""
+    rest = b""
+    async for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line.strip():
+                yield line.rstrip(b"\r")
+    if rest.strip():
+        yield rest.rstrip(b"\r")
+
+
+def rss() -> int:
+    """Memory of this process that is resident, in bytes (proc_pid_statm(5))."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
