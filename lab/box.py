@@ -22,6 +22,7 @@ site:
   extensions: [1XX]
 ami:
   host: {address}
+  port: {port}
   secret_file: {folder}/ami.secret
   reconnect_longest: 1s
 journal:
@@ -48,13 +49,16 @@ class Pbxd:
         self.log = folder / "pbxd.log"
         self.process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
-        values = {
-            "address": asterisk.address,
-            "folder": folder,
-            "log": asterisk.log,
-            "commit_interval": commit_interval,
-        }
-        self.config.write_text(CONFIGURATION.format(**values))
+        self.commit_interval = commit_interval
+        self.configure()
+
+    def configure(self, port: int = 5038, more: str = "") -> None:
+        """Write its configuration: AMI at `port`, and `more` as a file of conf.d."""
+        values = {"address": self.asterisk.address, "port": port, "folder": self.folder, "log": self.asterisk.log}
+        self.config.write_text(CONFIGURATION.format(**values, commit_interval=self.commit_interval))
+        if more:
+            (self.folder / "conf.d").mkdir(exist_ok=True)
+            (self.folder / "conf.d" / "test.yaml").write_text(more)
 
     def start(self, *prefix: str, ready: bool = True) -> None:
         """Start it, behind `prefix` if given; returns when its control socket answers."""
@@ -120,10 +124,14 @@ class Box:
         self.folder = folder
         tree = ensure_tree(say)
         self.asterisk = Asterisk(tree, folder / "asterisk")
-        self.pbxd = Pbxd(self.asterisk, folder / "pbxd")
-        self.phones = Phones(self.asterisk, folder / "phones")
-        self.asterisk.write_configuration()
-        self.install()
+        try:
+            self.pbxd = Pbxd(self.asterisk, folder / "pbxd")
+            self.phones = Phones(self.asterisk, folder / "phones")
+            self.asterisk.write_configuration()
+            self.install()
+        except BaseException:
+            self.asterisk.discard()
+            raise
 
     def install(self) -> str:
         """What `pbxd asterisk-config --write` does on any box; its output."""
