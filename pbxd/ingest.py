@@ -28,9 +28,7 @@ ROTATION_LOOKS = 5.0  # s between looks at the sizes and ages of parts, at most
 HOUSEKEEPING = 60.0  # s between looks at rotation and old parts when nothing else happens
 FOLDER_MISSING = 5.0  # s between looks for a folder that Asterisk has not made yet
 RETRY_FIRST, RETRY_LONGEST = 0.5, 30.0  # s between tries of a commit that failed
-GRACE = (
-    2_000_000  # µs; a call heard of so shortly before Asterisk was asked for its channels may be newer than the answer
-)
+GRACE = 2.0  # s after which a call that ended while Asterisk was being asked has its CHAN_END in the journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +85,7 @@ class Ingest:
     def channels_alive(self, uniqueids: Collection[str], at: int) -> None:
         """Asterisk had exactly these channels at `at` (microseconds); calls without any of them are over, cut off."""
         self._alive = (at, frozenset(uniqueids))
-        self._wake.set()
+        asyncio.get_running_loop().call_later(GRACE, self._wake.set)
 
     def set_site(self, site: Site) -> None:
         """Use another configuration of trunks and extensions, from the next record on."""
@@ -155,11 +153,11 @@ class Ingest:
 
     def _cut(self, batch: Batch) -> None:
         """Asterisk has told which channels it has: calls that have none of them ended when it was killed."""
-        if self._alive is None or self.cel is None:
+        if self._alive is None or self.cel is None or time.time() * 1_000_000 < self._alive[0] + GRACE * 1_000_000:
             return
         at, alive = self._alive
         self._alive = None
-        cut = self.cel.cut(batch, at - GRACE, alive)
+        cut = self.cel.cut(batch, at, alive)
         self.counters.cut += len(cut)
         if cut:
             self.log.warning("calls cut off: Asterisk does not run them any more", calls=[record.id for record in cut])

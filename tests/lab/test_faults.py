@@ -1,0 +1,197 @@
+"""What goes wrong on real boxes: Asterisk dies, AMI talks garbage, the disk fills, the journal is damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import load
+from lab.asterisk import wait_until
+from lab.box import Box
+from lab.forwarder import Forwarder
+from lab.sip import Called, Caller
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+
+
+def one_call(box: Box, talk: int = 300) -> None:
+    called = box.phones.start(Called("111").ring().answer().expect_bye())
+    caller = box.phones.start(Caller("101").answered().wait(talk).bye(), "111")
+    caller.finish()
+    called.finish()
+
+
+def test_asterisk_killed_in_a_call(box: Box) -> None:
+    """The call is closed as cut, with the last time known; the daemon goes on by itself."""
+    box.phones.start(Called("111").ring().answer().expect_bye())
+    box.phones.start(Caller("101").answered().wait(60000).bye(), "111")
+    wait_until(lambda: "BRIDGE_ENTER" in journal_of(box), "the call to be up")
+    wait_until(lambda: box.pbxd.status()["journal"]["open_calls"] == 1, "pbxd to have read that")
+    last = box.asterisk.journal.read_text().splitlines()[-1].split(",")[1].strip('"')
+    box.asterisk.kill()
+    wait_until(lambda: not box.pbxd.status()["ami"]["connected"], "pbxd to see that Asterisk is gone")
+    assert box.pbxd.ctl("doctor", check=False).returncode == 1
+    box.asterisk.start()
+    box.wait_for_calls(1)
+    (record,) = box.pbxd.records()
+    assert (record["disposition"], record["hung_up_by"]) == ("cut", "system")
+    assert record["end"].endswith(f"{last.partition('.')[2]}Z")
+    assert record["talk_time"] > 0 or len(record["legs"]) == 2
+    box.phones.stop()
+    one_call(box)
+    box.wait_for_calls(2)
+    assert [r["disposition"] for r in box.pbxd.records()] == ["cut", "answered"]
+
+
+def journal_of(box: Box) -> str:
+    return box.asterisk.journal.read_text() if box.asterisk.journal.exists() else ""
+
+
+GARBAGE = {
+    "random bytes": os.urandom(200_000),
+    "a line of 100 MB": b"Event: " + b"x" * 100_000_000,
+    "half a message": b"Event: Newchannel\r\nChannel: PJSIP/1",
+    "a second ActionID": b"Event: UserEvent\r\nActionID: pbxd-1\r\nActionID: pbxd-2\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", GARBAGE)
+def test_garbage_on_ami(name: str, new_box: Box) -> None:
+    box = new_box
+    box.asterisk.start()
+    forwarder = Forwarder(box.asterisk.address, (box.asterisk.address, 5038))
+    box.pbxd.configure(port=forwarder.port, more="ami: {ping_interval: 1s, action_timeout: 1s}")
+    box.pbxd.start()
+    try:
+        wait_until(lambda: box.pbxd.status()["ami"]["connected"], "AMI")
+        memory = box.pbxd.status()["rss"]
+        try:
+            forwarder.inject(GARBAGE[name])
+        except OSError:
+            assert name == "a line of 100 MB"  # pbxd hung up on it
+        one_call(box)
+        box.wait_for_calls(1)
+        wait_until(lambda: box.pbxd.status()["ami"]["connected"], "AMI again")
+        assert box.pbxd.status()["rss"] < memory + 30_000_000
+        assert box.pbxd.process is not None
+        assert box.pbxd.process.poll() is None
+    finally:
+        forwarder.close()
+
+
+def test_refused_login_is_told_apart(box: Box) -> None:
+    box.pbxd.stop()
+    (box.pbxd.folder / "ami.secret").write_text("not the secret\n")
+    box.pbxd.start()
+    wait_until(lambda: box.pbxd.status()["ami"]["state"] == "refused", "the refusal")
+    done = box.pbxd.ctl("doctor", check=False)
+    assert done.returncode == 1
+    assert "refused the login" in done.stdout
+    one_call(box)
+    box.wait_for_calls(1)  # records need no AMI
+
+
+def test_a_damaged_journal(box: Box) -> None:
+    """Junk, a torn line, a missing column: kept and counted, and the calls around them are right."""
+    one_call(box)
+    box.wait_for_calls(1)
+    with box.asterisk.journal.open("ab") as journal:
+        journal.write(b"\x00\xff\xfe junk \x00" * 100 + b"\n")
+        journal.write(b'"CHAN_START","1795515956.963528","too","few"\n')
+        journal.write(b'"CHAN_START","1795515956.9635')  # torn: the next line follows without a line break
+    one_call(box)
+    box.wait_for_calls(2)
+    assert [record["disposition"] for record in box.pbxd.records()] == ["answered", "answered"]
+    status = box.pbxd.status()
+    assert status["journal"]["rejects"] == 3
+    assert "3 journal lines could not be understood" in box.pbxd.ctl("doctor", check=False).stdout
+
+
+@pytest.fixture
+def small_disk(new_box: Box) -> Iterator[Path]:
+    """A disk of 2 MB under pbxd's state."""
+    state = new_box.pbxd.folder / "state"
+    state.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(state)], check=True)
+    try:
+        yield state
+    finally:
+        new_box.pbxd.kill()
+        subprocess.run(["umount", str(state)], check=True)
+
+
+def fill(file: Path) -> None:
+    """Write `file` until its disk is full."""
+    handle = os.open(file, os.O_WRONLY | os.O_CREAT)
+    with contextlib.suppress(OSError):
+        while os.write(handle, b"x" * 4096):
+            pass
+    os.close(handle)
+
+
+def test_a_full_disk(new_box: Box, small_disk: Path) -> None:
+    """Calls go on, records wait in the journal, doctor says so; with space again, all of them are there."""
+    box = new_box
+    box.start()
+    one_call(box)
+    box.wait_for_calls(1)
+    fill(small_disk / "filler")
+    running = load.place(box.phones, 60, 50, talk=100)
+    running.finish()
+    wait_until(lambda: box.pbxd.status()["journal"]["failed_commits"] > 0, "the store to be full")
+    assert "full" in box.pbxd.status()["journal"]["last_error"]
+    assert box.pbxd.ctl("doctor", check=False).returncode == 1
+    (small_disk / "filler").unlink()
+    box.wait_for_calls(61)
+    assert load.wrong([r for r in box.pbxd.records() if r["direction"] == "inbound"], 60) == []
+
+
+def test_a_bad_reload_is_refused_and_a_good_one_taken(box: Box) -> None:
+    good = box.pbxd.config.read_text()
+    box.pbxd.config.write_text(good.replace("trunks:", "tronks:"))
+    done = box.pbxd.ctl("reload", check=False)
+    assert done.returncode == 1
+    assert "did you mean site.trunks" in done.stderr
+    box.pbxd.config.write_text(good.replace('["PJSIP/trunk-*"]', '["PJSIP/1*"]'))
+    assert "site.trunks" in box.pbxd.ctl("reload").stdout
+    one_call(box)
+    box.wait_for_calls(1)
+    assert box.pbxd.records()[0]["direction"] == "inbound"
+
+
+def test_sigterm_in_a_call_leaves_the_call_alone(box: Box) -> None:
+    called = box.phones.start(Called("111").ring().answer().expect_bye())
+    caller = box.phones.start(Caller("101").answered().wait(2500).bye(), "111")
+    wait_until(lambda: "BRIDGE_ENTER" in journal_of(box), "the call to be up")
+    box.pbxd.stop()
+    caller.finish()
+    called.finish()
+    box.pbxd.start()
+    box.wait_for_calls(1)
+    assert box.pbxd.records()[0]["disposition"] == "answered"
+
+
+def test_live_state_is_right_again_after_a_reconnect(new_box: Box) -> None:
+    box = new_box
+    box.asterisk.start()
+    forwarder = Forwarder(box.asterisk.address, (box.asterisk.address, 5038))
+    box.pbxd.configure(port=forwarder.port)
+    try:
+        box.phones.start(Called("111").ring().answer().expect_bye())
+        box.phones.start(Caller("101").answered().wait(60000).bye(), "111")
+        wait_until(lambda: "BRIDGE_ENTER" in journal_of(box), "the call to be up")
+        box.pbxd.start()  # after the call began: it is known from the snapshot only
+        wait_until(lambda: box.pbxd.status()["live"]["channels"] == 2, "the snapshot")
+        forwarder.cut()
+        wait_until(lambda: box.pbxd.status()["ami"]["reconnects"] >= 1, "a new session")
+        wait_until(lambda: box.pbxd.status()["live"]["channels"] == 2, "the snapshot after it")
+        (call,) = json.loads(box.pbxd.ctl("live", "--json").stdout)["calls"]
+        assert (call["caller"], call["dialled"], call["state"]) == ("101", "111", "up")
+    finally:
+        forwarder.close()
