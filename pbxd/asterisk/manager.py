@@ -24,7 +24,7 @@ import structlog
 from panoramisk.actions import Action
 from panoramisk.manager import Manager
 
-from pbxd.asterisk.wire import GREETING, MAX_GREETING, Framer, Message, encode_action, event_name
+from pbxd.asterisk.wire import GREETING, MAX_GREETING, Framer, Message, encode_action
 from pbxd.backoff import backoff
 from pbxd.errors import (
     ActionFailed,
@@ -121,7 +121,8 @@ class AmiProtocol(asyncio.Protocol):
         except MessageTooLarge as error:
             self.fail(str(error))
             return
-        dispatch(blocks, self.session.handlers, self.session.counters, self._answer, self.session.handler_failed)
+        session = self.session
+        dispatch(blocks, session.handlers, session.counters, self._answer, session.handler_failed, asked=bool(self.pending))
 
     def _greet(self, data: bytes) -> bytes:
         """Take the greeting line; what follows it is given back."""
@@ -185,12 +186,18 @@ def dispatch(
     counters: AmiCounters,
     otherwise: Callable[[bytes], None],
     failed: Callable[[bytes, Exception], None],
+    *,
+    asked: bool,
 ) -> None:
-    """Give each event to its handler; everything else to `otherwise`. An event that nobody handles costs one look-up."""
+    """Give each event to its handler; everything else to `otherwise`. An event that nobody handles costs one look-up.
+
+    `asked` is whether an action waits for its answer: only then can an event be a line of one.
+    """
     handled = 0
     ignored = 0
     for block in blocks:
-        name = event_name(block)
+        # `wire.event_name`, written out: the call alone would cost a tenth of all.
+        name = block[7 : block.find(b"\r\n", 7)] if block[:7] == b"Event: " else b""
         handler = handlers.get(name)
         if handler is not None:
             handled += 1
@@ -198,7 +205,7 @@ def dispatch(
                 handler(Message(block))
             except Exception as error:  # noqa: BLE001 - one bad event must not cost the link; it is logged and counted
                 failed(name, error)
-        elif name and b"\r\nActionID: " not in block:
+        elif name and not (asked and b"\r\nActionID: " in block):
             ignored += 1
         elif block:
             otherwise(block)

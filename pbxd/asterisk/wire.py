@@ -16,6 +16,13 @@ GREETING = b"Asterisk Call Manager/"
 FORBIDDEN = frozenset("\r\n\0")
 
 
+_NEEDLES: dict[str, bytes] = {}  # header names as they stand in a message; only our own code asks, so they are few
+
+
+def _needle(name: str) -> bytes:
+    return _NEEDLES.setdefault(name, b"\r\n" + name.encode() + b": ")
+
+
 class Message:
     """One message, as the bytes that came. Names are matched without regard to case; text keeps bytes that are not UTF-8."""
 
@@ -29,13 +36,15 @@ class Message:
 
     def get(self, name: str, default: str = "") -> str:
         """The value of the first header `name`."""
-        raw = self.raw
-        start = raw.find(b"\r\n" + name.encode() + b": ")  # Asterisk writes names as documented: nearly always a hit
-        if start < 0:
+        needle = _NEEDLES.get(name) or _needle(name)
+        found = self.raw.split(needle, 1)  # Asterisk writes names as documented: nearly always a hit
+        if len(found) == 1:
             return self._get_any_case(name.lower().encode(), default)
-        start += len(name) + 4
-        end = raw.find(b"\r\n", start)
-        return raw[start : end if end >= 0 else None].decode("utf-8", "surrogateescape")
+        value = found[1].partition(b"\r\n")[0]
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value.decode("utf-8", "surrogateescape")
 
     def _get_any_case(self, name: bytes, default: str) -> str:
         for found, value in self._pairs():
