@@ -35,7 +35,13 @@ TARGET = 8.0
 
 def synthetic(count: int) -> bytes:
     """`count` events of 26 headers and 590 bytes."""
-    lines = ["Event: Newstate", "Privilege: call,all", "Channel: PJSIP/101-0000002a", "ChannelState: 6", "Uniqueid: 1795485056.42"]
+    lines = [
+        "Event: Newstate",
+        "Privilege: call,all",
+        "Channel: PJSIP/101-0000002a",
+        "ChannelState: 6",
+        "Uniqueid: 1795485056.42",
+    ]
     lines += [f"Header{n:02}: value" for n in range(HEADERS - len(lines) - 1)]
     text = "\r\n".join(lines)
     text += "\r\nLinkedid: " + "1" * (EVENT_BYTES - len(text) - len("\r\nLinkedid: ") - 4) + "\r\n\r\n"

@@ -19,7 +19,9 @@ def main(target: Path) -> None:
     box = Box(folder, say)
     try:
         box.start()
-        (box.asterisk.etc / "pbxd_manager.conf").open("a").write("[all]\nsecret=all\nread=all\nwrite=all\nwritetimeout=5000\n")
+        (box.asterisk.etc / "pbxd_manager.conf").open("a").write(
+            "[all]\nsecret=all\nread=all\nwrite=all\nwritetimeout=5000\n"
+        )
         box.asterisk.command("manager reload")
         link = socket.create_connection((box.asterisk.address, 5038))
         link.sendall(b"Action: Login\r\nUsername: all\r\nSecret: all\r\n\r\n")

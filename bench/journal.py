@@ -39,7 +39,9 @@ def journal(path: Path, calls: int) -> int:
     with path.open("w") as file:
         for n in range(calls):
             at = BEGAN + n // 50
-            text = template.replace(first, f"{at}.{2 * n}").replace(second, f"{at}.{2 * n + 1}").replace(bridge, f"b{n}")
+            text = (
+                template.replace(first, f"{at}.{2 * n}").replace(second, f"{at}.{2 * n + 1}").replace(bridge, f"b{n}")
+            )
             file.write(text.replace(f'"{epoch}.', f'"{at}.'))
             lines += text.count("\n")
     return lines
@@ -68,7 +70,9 @@ async def stored(folder: Path, calls: int) -> list[tuple[str, list[tuple[object,
     records = [record async for record in queries.calls(CallFilter(limit=calls, newest_first=False))]
     await queries.close()
     numbered = list(enumerate(records, 1))
-    found: list[tuple[str, list[tuple[object, ...]]]] = [(INSERT_CALLS, [rows.call_row(n, record) for n, record in numbered])]
+    found: list[tuple[str, list[tuple[object, ...]]]] = [
+        (INSERT_CALLS, [rows.call_row(n, record) for n, record in numbered])
+    ]
     for sql, make in INSERT_PARTS.values():
         found.append((sql, [row for n, record in numbered for row in make(n, record)]))
     return found

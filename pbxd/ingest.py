@@ -55,7 +55,7 @@ class IngestCounters:
     failed_commits: int = 0
     last_commit: float | None = None  # epoch seconds
     last_error: str = ""  # of the last try; empty when it worked
-    lag: float = 0.0  # s from the end of the newest call to its commit
+    lag: float = 0.0  # s from the hang-up to the commit, of the call that waited longest in the last batch
     cut: int = 0
 
 
@@ -196,7 +196,7 @@ class Ingest:
         if self.cel is not None:
             counters.fragments = self.cel.interpreter.fragments
         if batch.records:
-            counters.lag = max(0.0, now - max(record.end for record in batch.records) / 1_000_000)
+            counters.lag = max(0.0, now - min(record.end for record in batch.records) / 1_000_000)
             self.on_records(batch.records)
 
     async def _housekeep(self) -> None:

@@ -24,7 +24,10 @@ COUNTERS = {  # in the status -> name, help
 GAUGES = {
     ("ami", "connected"): ("pbxd_ami_connected", "1 while the AMI session is up"),
     ("journal", "open_calls"): ("pbxd_open_calls", "calls whose end the journal does not have yet"),
-    ("journal", "lag"): ("pbxd_commit_lag_seconds", "from the end of the newest call to its commit"),
+    ("journal", "lag"): (
+        "pbxd_commit_lag_seconds",
+        "from hang-up to commit, of the call that waited longest in the last batch",
+    ),
     ("live", "calls"): ("pbxd_live_calls", "calls in progress as AMI tells"),
     ("disk", "free"): ("pbxd_disk_free_bytes", "free space where the store is"),
 }

@@ -53,7 +53,7 @@ class CelEvent(NamedTuple):
         return _details(self.extra)
 
 
-@lru_cache(maxsize=4096)  # both parties of a bridge write the same text, on entering and on leaving
+@lru_cache(maxsize=512)  # both parties of a bridge write the same text, on entering and on leaving
 def _details(extra: str) -> Mapping[str, Any]:
     if not extra.startswith("{"):
         return {}
@@ -123,7 +123,7 @@ def format_line(event: CelEvent) -> str:
     return ",".join(f'"{str(value).replace(chr(34), chr(34) * 2)}"' for value in fields)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def id_order(uniqueid: str) -> tuple[int, int, str]:
     """A sort key for uniqueids: as numbers, `….10` after `….9`; ids that are no numbers come last, as text."""
     epoch, _, counter = uniqueid.rpartition(".")
