@@ -73,7 +73,7 @@ def ours(handler: Callable[[Message], None] | None, names: set[bytes]) -> Callab
         handlers = dict.fromkeys(names, handler) if handler else {}
         counters = AmiCounters()
         for chunk in chunks:
-            dispatch(framer.blocks(chunk), handlers, counters, lambda _block: None, fail, asked=False)  # type: ignore[arg-type]
+            dispatch(framer.blocks(chunk), handlers, counters, lambda _block: None, fail, asked=False)
 
     return run
 
@@ -83,12 +83,12 @@ def fail(name: bytes, error: Exception) -> None:
     raise RuntimeError(name) from error
 
 
-def panoramisk(handler: Callable[[Any], None] | None, names: set[bytes]) -> Callable[[list[bytes]], None]:
+def panoramisk(handler: Callable[[Any], None], names: set[bytes]) -> Callable[[list[bytes]], None]:
     """panoramisk's own protocol and dispatch."""
 
     def run(chunks: list[bytes]) -> None:
         manager = Manager(log=logging.getLogger("quiet"))
-        for name in names if handler else ():
+        for name in names:
             manager.register_event(name.decode(), lambda _manager, event: handler(event))
         protocol = AMIProtocol()
         protocol.connection_made(None)

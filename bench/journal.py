@@ -93,6 +93,11 @@ def raw(folder: Path, inserts: list[tuple[str, list[tuple[object, ...]]]]) -> tu
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
+def rates(calls: int, lines: int, count: int, wall: float) -> tuple[int, int, int]:
+    """Calls, lines and rows a second."""
+    return round(calls / wall), round(lines / wall), round(count / wall)
+
+
 def main() -> int:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -109,9 +114,15 @@ def main() -> int:
         raw_wall, raw_cpu = raw(folder, inserts)
     head = ("what", "calls/s", "lines/s", "rows/s", "CPU s", "wall s", "ratio to raw")
     table = [
-        ("pbxd: journal to committed records", round(arguments.calls / wall), round(lines / wall), round(count / wall), cpu, wall, wall / raw_wall),
-        ("sqlite3.executemany of the same rows", round(arguments.calls / raw_wall), "-", round(count / raw_wall), raw_cpu, raw_wall, 1.0),
-    ]  # fmt: skip
+        ("pbxd: journal to committed records", *rates(arguments.calls, lines, count, wall), cpu, wall, wall / raw_wall),
+        (
+            "sqlite3.executemany of the same rows",
+            *rates(arguments.calls, lines, count, raw_wall),
+            raw_cpu,
+            raw_wall,
+            1.0,
+        ),
+    ]
     show(f"{arguments.calls} calls, {lines} lines, {count} rows, one core", head, table, as_json=arguments.json)
     return 0 if arguments.calls / cpu >= TARGET else 1
 

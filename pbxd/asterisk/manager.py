@@ -122,7 +122,9 @@ class AmiProtocol(asyncio.Protocol):
             self.fail(str(error))
             return
         session = self.session
-        dispatch(blocks, session.handlers, session.counters, self._answer, session.handler_failed, asked=bool(self.pending))
+        dispatch(
+            blocks, session.handlers, session.counters, self._answer, session.handler_failed, asked=bool(self.pending)
+        )
 
     def _greet(self, data: bytes) -> bytes:
         """Take the greeting line; what follows it is given back."""

@@ -13,7 +13,7 @@ from pbxd.asterisk.manager import AmiSettings, ManagerSession, State
 from pbxd.asterisk.wire import Framer, Message
 from pbxd.errors import ActionError, ActionFailed, ActionTimeout, AmiError, Disconnected
 
-SECRET = "s3cret"
+SECRET = "s3cret"  # noqa: S105 - of a peer that lives for one test
 
 
 class Peer:
@@ -112,7 +112,7 @@ async def nothing(_session: ManagerSession) -> None:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - any condition, not only ones that somebody signals
             await asyncio.sleep(0.005)
 
 
@@ -265,7 +265,7 @@ async def test_nothing_can_be_injected_into_an_action(peer: Peer, connect: Conne
     assert len(peer.actions) == count + 1
 
 
-async def test_nobody_listens(connect: Connect, unused_tcp_port: int) -> None:
+async def test_nobody_listens(unused_tcp_port: int) -> None:
     session = ManagerSession(AmiSettings(port=unused_tcp_port, reconnect_longest=0.1), {}, nothing)
     task = asyncio.create_task(session.run())
     await until(lambda: session.state is State.WAITING)

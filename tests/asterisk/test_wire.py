@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +22,7 @@ STREAM = (
 def test_any_split_gives_the_same_messages(places: list[int]) -> None:
     framer = Framer()
     cuts = [0, *sorted(places), len(STREAM)]
-    found = [message.raw for a, b in zip(cuts, cuts[1:], strict=False) for message in framer.feed(STREAM[a:b])]
+    found = [message.raw for a, b in pairwise(cuts) for message in framer.feed(STREAM[a:b])]
     assert found == [message.raw for message in Framer().feed(STREAM)]
     assert len(found) == 3
 
@@ -46,9 +48,10 @@ def test_any_bytes_raise_nothing_but_a_wire_error(chunks: list[bytes]) -> None:
 
 def test_a_long_line_is_refused_before_it_fills_the_memory() -> None:
     framer = Framer(max_message=1000)
+    for _ in range(10):
+        framer.feed(b"x" * 100)
     with pytest.raises(MessageTooLarge):
-        for _ in range(100):
-            framer.feed(b"x" * 100)
+        framer.feed(b"x")
 
 
 def test_headers() -> None:
