@@ -20,6 +20,7 @@ from pbxd.config.secrets import find_secret
 from pbxd.errors import ConfigError
 
 Places = dict[tuple[str, ...], str]  # path of keys -> "file:line"
+FAULTY = object()  # stands for a value whose fault has been told: the schema need not tell it again
 PLAIN = {"str", "int", "float", "bool", "null", "map", "seq"}
 
 
@@ -111,7 +112,7 @@ def plain(node: yaml.Node, file: Path, path: tuple[str, ...], places: Places, pr
         problems.append(
             f"{line}: {'.'.join(path)}: the tag {node.tag} is not taken; write it plainly, in quotes if need be"
         )
-        return None
+        return FAULTY
     if isinstance(node, yaml.MappingNode):
         found: dict[str, Any] = {}
         for key_node, value_node in node.value:
@@ -122,8 +123,10 @@ def plain(node: yaml.Node, file: Path, path: tuple[str, ...], places: Places, pr
             elif key in found:
                 problems.append(f"{where}: {'.'.join((*path, key))}: stands here twice; keep one")
             else:
-                found[key] = plain(value_node, file, (*path, key), places, problems)
+                value = plain(value_node, file, (*path, key), places, problems)
                 places[(*path, key)] = where
+                if value is not FAULTY:
+                    found[key] = value
         return found
     if isinstance(node, yaml.SequenceNode):
         return [plain(item, file, (*path, str(n)), places, problems) for n, item in enumerate(node.value)]
@@ -131,7 +134,7 @@ def plain(node: yaml.Node, file: Path, path: tuple[str, ...], places: Places, pr
         return yaml.SafeLoader("").construct_object(node)
     except (ValueError, yaml.YAMLError) as error:
         problems.append(f"{line}: {'.'.join(path)}: {str(error).splitlines()[0]}")
-        return None
+        return FAULTY
 
 
 def merge(tree: dict[str, Any], more: dict[str, Any]) -> None:
