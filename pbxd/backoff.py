@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterator
 
 
 def backoff(
-    first: float, longest: float, factor: float = 2.0, uniform: Callable[[float, float], float] = random.uniform
+    first: float,
+    longest: float,
+    factor: float = 2.0,
+    uniform: Callable[[float, float], float] = random.uniform,
 ) -> Iterator[float]:
-    """Endless waiting times in seconds: the n-th is drawn from (half of it, all of it), with all = first * factor**n <= longest.
+    """Endless waiting times in seconds: the n-th is drawn from 0 to first * factor**n, and never more than `longest`.
 
-    The jitter keeps many clients of one server from coming back at the same moment; the lower half keeps one from hammering.
+    Drawn from the whole range, so that many clients of one server do not come back at the same moment.
     """
-    delay = first
+    delay = min(first, longest)
     while True:
-        yield uniform(delay / 2, delay)
+        yield uniform(0, delay)
         delay = min(longest, delay * factor)
