@@ -22,8 +22,8 @@ from panoramisk.ami_protocol import AMIProtocol
 from panoramisk.manager import Manager
 
 from bench.table import show
-from pbxd.asterisk.manager import AmiCounters, dispatch
-from pbxd.asterisk.wire import Framer, Message, event_name
+from pbxd.asterisk.link import AmiCounters, AmiLink
+from pbxd.asterisk.wire import MAX_MESSAGE, Message, event_name
 
 READ = 64 * 1024
 HEADERS = 26
@@ -66,21 +66,19 @@ def every(event: Message) -> None:
 
 
 def ours(handler: Callable[[Message], None] | None, names: set[bytes]) -> Callable[[list[bytes]], None]:
-    """Our framer and dispatch."""
+    """Our own link: bytes as asyncio gives them, to handlers."""
 
     def run(chunks: list[bytes]) -> None:
-        framer = Framer()
-        handlers = dict.fromkeys(names, handler) if handler else {}
+        handlers = dict.fromkeys((name.decode() for name in names), handler) if handler else {}
         counters = AmiCounters()
+        link = AmiLink(handlers, counters, MAX_MESSAGE)
+        link.greeting.set_result("11.0.0")
         for chunk in chunks:
-            dispatch(framer.blocks(chunk), handlers, counters, lambda _block: None, fail, asked=False)
+            link.data_received(chunk)
+        if counters.handler_errors or link.closed.done():
+            raise RuntimeError("the stream is not what the bench wants")
 
     return run
-
-
-def fail(name: bytes, error: Exception) -> None:
-    """A handler failed: the bench is wrong."""
-    raise RuntimeError(name) from error
 
 
 def panoramisk(handler: Callable[[Any], None], names: set[bytes]) -> Callable[[list[bytes]], None]:

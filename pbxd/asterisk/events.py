@@ -1,5 +1,9 @@
 """The AMI events that pbxd uses. Nothing else is sent to it: above all no DTMF, which may be a card number or a PIN."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 CHANNELS = ("Newchannel", "Newstate", "Rename", "Hangup", "Hold", "Unhold")
 BRIDGES = ("BridgeEnter", "BridgeLeave")
 QUEUES = (
@@ -10,8 +14,25 @@ QUEUES = (
     "QueueMemberPause",
     "QueueMemberStatus",
 )
-ENDPOINTS = ("ContactStatus", "PeerStatus")
+ENDPOINTS = (
+    "PeerStatus",
+)  # an endpoint as a whole; ContactStatus tells of each of its phones, and one of two may be gone
 SYSTEM = ("FullyBooted", "Shutdown")
 
 LIVE = (*CHANNELS, *BRIDGES, *QUEUES, *ENDPOINTS)
 USED = frozenset((*LIVE, *SYSTEM))
+
+# Asterisk's class of each event (manager.conf, `read=`), which the login asks for: the others are not even put together for us.
+CLASSES = {
+    **dict.fromkeys((*CHANNELS, *BRIDGES), "call"),
+    **dict.fromkeys(QUEUES, "agent"),
+    **dict.fromkeys((*ENDPOINTS, *SYSTEM), "system"),
+    "CEL": "cel",
+}
+NOT_DTMF = "system,call,agent,user,cel,cdr,dialplan,reporting,security,message"
+
+
+def event_mask(names: Iterable[str]) -> str:
+    """The classes to ask for so that all of `names` come, and never the one of keyed digits. `system` brings FullyBooted."""
+    classes = {CLASSES.get(name, NOT_DTMF) for name in names} | {"system"}
+    return NOT_DTMF if NOT_DTMF in classes else ",".join(sorted(classes))

@@ -1,4 +1,8 @@
-"""What Asterisk is doing right now, asked after each connect: events alone tell nothing of what began before."""
+"""What Asterisk is doing right now, asked after each connect: events alone tell nothing of what began before.
+
+The session holds events back while this is asked (see `manager`), so that a hang-up in between is not lost. Asterisk answers from
+what it knows, and sends the events of it later: each event that is held was either in the answers already, or comes after them.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,7 @@ class Snapshot:
     queues: Sequence[Message]
     endpoints: Sequence[Message]
     version: str
+    started: float | None = None  # epoch seconds at which Asterisk started, to about one
     missing: tuple[str, ...] = field(default=())
 
 
@@ -35,13 +40,17 @@ async def take(session: ManagerSession) -> Snapshot:
 
     channels = await session.action_list(
         "CoreShowChannels"
-    )  # without it nothing is known: an error ends the connection
+    )  # without it nothing is known: its error ends the connection
     bridges: dict[str, list[str]] = {}
-    for bridge in await tolerant("BridgeList", session.action_list):
-        name = bridge.get("BridgeUniqueid")
-        members = await tolerant("BridgeInfo", session.action_list, BridgeUniqueid=name)
-        bridges[name] = [member.get("Uniqueid") for member in members]
+    if channels and not channels[0].all("BridgeId"):  # before Asterisk 13
+        for bridge in await tolerant("BridgeList", session.action_list):
+            name = bridge.get("BridgeUniqueid")
+            members = await tolerant("BridgeInfo", session.action_list, BridgeUniqueid=name)
+            bridges[name] = [member.get("Uniqueid") for member in members]
+    for channel in channels:  # told in one answer with the channels, so that both fit together
+        if name := channel.get("BridgeId"):
+            bridges.setdefault(name, []).append(channel.get("Uniqueid"))
     queues = await tolerant("QueueStatus", session.action_list)
     endpoints = await tolerant("PJSIPShowEndpoints", session.action_list)
     version = (await session.action("CoreSettings")).get("AsteriskVersion")
-    return Snapshot(channels, bridges, queues, endpoints, version, tuple(missing))
+    return Snapshot(channels, bridges, queues, endpoints, version, session.asterisk_started, tuple(missing))
