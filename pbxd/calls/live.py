@@ -1,7 +1,8 @@
 """Calls in progress, from AMI events. A picture for people and pages; records are made from the journal, never from here.
 
 Pure: an event and a time in, state out. An event about a channel that is not known (it ended before we connected) changes nothing,
-and all that is known of a channel goes with its Hangup, so nothing can pile up.
+and all that is known of a channel goes with its Hangup, so nothing can pile up. An event may come twice, or tell what a
+snapshot told already: the state after it is the same.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any, Protocol
 
 from pbxd.calls.cel import id_order
 
+# Asterisk's words for a phone or trunk as a whole (DeviceState of PJSIPShowEndpoints, PeerStatus) that say it cannot be called
+UNREACHABLE = frozenset({"unavailable", "invalid", "unreachable", "unregistered", "rejected"})
 STATES = {"Up": "up", "Ringing": "ringing", "Ring": "dialing", "Down": "new", "Dialing": "dialing", "Busy": "busy"}
 
 
@@ -71,7 +74,7 @@ class LiveState:
     def __init__(self) -> None:
         self.channels: dict[str, LiveChannel] = {}
         self.queues: dict[str, LiveQueue] = {}
-        self.endpoints: dict[str, str] = {}  # name -> state, in Asterisk's words
+        self.endpoints: dict[str, str] = {}  # name -> reachable | unreachable | unknown
 
     def handlers(self, now: Callable[[], float]) -> dict[str, Callable[[Event], None]]:
         """For each event its handler, with the clock that the caller has."""
@@ -112,7 +115,7 @@ class LiveState:
         for row in queues:
             self.apply(row, now)
         for row in endpoints:
-            self.endpoints[row.get("ObjectName")] = row.get("DeviceState")
+            self.endpoints[row.get("ObjectName")] = _reachability(row.get("DeviceState"))
 
     def queue(self, name: str) -> LiveQueue:
         """The queue `name`, known from now on."""
@@ -184,6 +187,8 @@ def _new_state(live: LiveState, event: Event, _now: float) -> None:
     if channel is not None:
         channel.state = STATES.get(event.get("ChannelStateDesc"), channel.state)
         channel.linkedid = event.get("Linkedid") or channel.linkedid
+        channel.number = event.get("CallerIDNum")  # the dialplan may have looked up a better one since
+        channel.caller_name = event.get("CallerIDName")
 
 
 def _rename(live: LiveState, event: Event, _now: float) -> None:
@@ -193,10 +198,9 @@ def _rename(live: LiveState, event: Event, _now: float) -> None:
 
 
 def _hangup(live: LiveState, event: Event, _now: float) -> None:
-    uniqueid = event.get("Uniqueid")
-    channel = live.channels.pop(uniqueid, None)
-    if channel is not None and channel.queue:
-        live.queue(channel.queue).waiting.discard(uniqueid)
+    channel = live.channels.pop(event.get("Uniqueid"), None)
+    if channel is not None:
+        _wait_in(live, channel, "")
 
 
 def _held(live: LiveState, event: Event, _now: float) -> None:
@@ -218,20 +222,25 @@ def _bridge_leave(live: LiveState, event: Event, _now: float) -> None:
         channel.bridge = ""
 
 
+def _wait_in(live: LiveState, channel: LiveChannel, queue: str) -> None:
+    """The caller waits in `queue` and in no other; in none if it is empty."""
+    if channel.queue:
+        live.queue(channel.queue).waiting.discard(channel.uniqueid)
+    channel.queue = queue
+    if queue:
+        live.queue(queue).waiting.add(channel.uniqueid)
+
+
 def _queue_join(live: LiveState, event: Event, _now: float) -> None:
-    uniqueid = event.get("Uniqueid")
-    channel = live.channels.get(uniqueid)
+    channel = live.channels.get(event.get("Uniqueid"))
     if channel is not None:
-        channel.queue = event.get("Queue")
-        live.queue(channel.queue).waiting.add(uniqueid)
+        _wait_in(live, channel, event.get("Queue"))
 
 
 def _queue_leave(live: LiveState, event: Event, _now: float) -> None:
-    uniqueid = event.get("Uniqueid")
-    live.queue(event.get("Queue")).waiting.discard(uniqueid)
-    channel = live.channels.get(uniqueid)
-    if channel is not None:
-        channel.queue = ""
+    channel = live.channels.get(event.get("Uniqueid"))
+    if channel is not None and channel.queue == event.get("Queue"):
+        _wait_in(live, channel, "")
 
 
 def _queue_params(live: LiveState, event: Event, _now: float) -> None:
@@ -251,10 +260,17 @@ def _member_gone(live: LiveState, event: Event, _now: float) -> None:
     live.queue(event.get("Queue")).members.pop(event.get("Interface"), None)
 
 
-def _contact(live: LiveState, event: Event, _now: float) -> None:
-    name = event.get("EndpointName") or event.get("Peer").partition("/")[2]
+def _peer(live: LiveState, event: Event, _now: float) -> None:
+    name = event.get("Peer").partition("/")[2]
     if name:
-        live.endpoints[name] = event.get("ContactStatus") or event.get("PeerStatus")
+        live.endpoints[name] = _reachability(event.get("PeerStatus"))
+
+
+def _reachability(word: str) -> str:
+    word = word.lower()
+    if word in ("", "unknown"):
+        return "unknown"
+    return "unreachable" if word in UNREACHABLE else "reachable"
 
 
 Rule = Callable[[LiveState, Event, float], None]
@@ -276,6 +292,5 @@ RULES: dict[str, Rule] = {
     "QueueMemberPause": _member,
     "QueueMemberStatus": _member,
     "QueueMemberRemoved": _member_gone,
-    "ContactStatus": _contact,
-    "PeerStatus": _contact,
+    "PeerStatus": _peer,
 }
