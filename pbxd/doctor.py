@@ -106,16 +106,17 @@ def clock(offset: float | None, limit: float) -> Finding:
     if offset is not None and abs(offset) > limit:
         remedy = "synchronise both machines (systemd-timesyncd or chrony)"
         return Finding("clock", "fault", f"Asterisk's clock differs from ours by {offset:.1f} s", remedy)
-    if not synchronised():
+    state = kernel_clock()
+    if state == TIME_ERROR:
         remedy = "enable systemd-timesyncd or chrony: call times are only as right as this clock"
         return Finding("clock", "warning", "the kernel says that the clock is not synchronised", remedy)
-    return ok("clock", "synchronised")
+    return ok("clock", "synchronised" if state >= 0 else "the same as Asterisk's (the kernel may not be asked)")
 
 
-def synchronised() -> bool:
-    """Whether the kernel holds the clock for synchronised (adjtimex(2), read only)."""
+def kernel_clock() -> int:
+    """What the kernel says of its clock (adjtimex(2), read only): TIME_ERROR is not synchronised, -1 that we may not ask."""
     buffer = ctypes.create_string_buffer(512)  # struct timex, modes = 0: nothing is changed
-    return ctypes.CDLL(None, use_errno=True).adjtimex(buffer) not in (TIME_ERROR, -1)
+    return int(ctypes.CDLL(None, use_errno=True).adjtimex(buffer))
 
 
 def rejects(count: int) -> Finding:

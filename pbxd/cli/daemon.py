@@ -98,6 +98,25 @@ def asterisk_config(
 
 
 @app.command()
+def setup(
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Take pbxd off this box; configuration and data are kept.")
+    ] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="With --remove: configuration and data too.")] = False,
+    root: Annotated[Path, typer.Option(help="Another root than /, to look at what would be laid.")] = Path("/"),
+) -> None:
+    """Put the systemd unit, its user, logrotate and /etc/pbxd in place. Says each thing that it does."""
+    from pbxd import installation  # noqa: PLC0415
+
+    if remove:
+        installation.take_away(root, typer.echo, purge=purge)
+    else:
+        installation.put(root, typer.echo)
+    if root == Path("/"):
+        installation.activate(typer.echo)
+
+
+@app.command()
 def version() -> None:
     """The version of this pbxd."""
     typer.echo(f"pbxd {__version__}")
