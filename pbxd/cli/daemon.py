@@ -39,6 +39,8 @@ def run(config: ConfigPath = DEFAULT_CONFIG) -> None:
     for warning in loaded.warnings:
         logs.log().warning("configuration", warning=warning)
 
+    os.umask(0o027)  # the store holds numbers and names: nothing of it is for everybody
+
     async def main() -> None:
         await Daemon(config, loaded.config, credentials()).run()
 
