@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import select
 import signal
 import socket
@@ -135,7 +134,7 @@ def test_watch_tells_of_each_call(pbxd: Running, journals: Path) -> None:
 
 def readable(process: subprocess.Popen[str]) -> bool:
 
-    return bool(select.select([process.stdout], [], [], 0)[0])
+    return process.stdout is not None and bool(select.select([process.stdout], [], [], 0)[0])
 
 
 def test_other_users_are_refused(pbxd: Running) -> None:
@@ -240,10 +239,11 @@ def test_a_mistake_in_the_configuration_is_told_with_its_place(tmp_path: Path) -
 
 
 def test_status_imports_nothing_heavy() -> None:
-    code = "import sys, pbxd.cli.main; print([m for m in ('sqlalchemy', 'pydantic', 'yaml', 'panoramisk', 'uvicorn') if m in sys.modules])"
+    heavy = ("sqlalchemy", "pydantic", "yaml", "panoramisk", "uvicorn")
+    code = f"import sys, pbxd.cli.main; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment())
     assert done.stdout.strip() == "[]"
 
 
 def test_the_store_is_its_owners_only(pbxd: Running) -> None:
-    assert os.stat(pbxd.folder / "state" / "stats.db").st_mode & 0o007 == 0
+    assert (pbxd.folder / "state" / "stats.db").stat().st_mode & 0o007 == 0
