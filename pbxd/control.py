@@ -33,7 +33,7 @@ from pbxd.watchers import Watchers
 
 log = structlog.get_logger("pbxd.control")
 LARGEST_LIMIT = 1_000_000_000  # "all": a listing is streamed, so its length costs no memory
-DRAIN = 2  # s that requests under way get at a stop
+DRAIN = 1  # s that requests under way get at a stop
 
 
 class Subject(Protocol):

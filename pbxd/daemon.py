@@ -28,17 +28,18 @@ from pbxd.calls.live import LiveState
 from pbxd.calls.record import CallRecord
 from pbxd.calls.site import Site
 from pbxd.config.load import load_with_notes
-from pbxd.config.schema import Config, changed
+from pbxd.config.schema import Config, changed, taken_up
 from pbxd.errors import ConfigError, ControlError, StoreError
 from pbxd.ingest import Ingest, IngestSettings
 from pbxd.sources import understand
 from pbxd.stats.engine import database_path
 from pbxd.stats.queries import Queries
 from pbxd.stats.writer import Batch, Writer
+from pbxd.supervise import supervise
 from pbxd.watchers import Watchers
 
 IMPORT_BATCH = 2000  # records of an import that are committed at once
-FLUSH = 4.0  # s that the writer gets at a stop; what it cannot commit by then is read again at the next start
+FLUSH = 3.0  # s that the writer gets at a stop; what it cannot commit by then is read again at the next start
 log = structlog.get_logger("pbxd.daemon")
 
 
@@ -126,7 +127,7 @@ class Daemon:
             await self._open_metrics(ladder)
             async with asyncio.TaskGroup() as tasks:
                 reading = tasks.create_task(self.ingest.run())
-                ami = tasks.create_task(self.ami.run()) if self.config.ami.secret else None
+                ami = tasks.create_task(supervise("ami", self.ami.run)) if self.config.ami.secret else None
                 watchdog = tasks.create_task(self._watchdog())
                 serving = tasks.create_task(self._until_stopped(server))
                 self.state = "running"
@@ -233,10 +234,9 @@ class Daemon:
         now, later = changed(self.config, loaded.config)
         for warning in loaded.warnings:
             log.warning("configuration", warning=warning)
-        # Whole or not at all: what needs a restart keeps its old value in the parts that use it, until then.
-        self.config = loaded.config
-        logs.configure(loaded.config.log.level, loaded.config.log.format)
-        self.ingest.set_site(site_of(loaded.config))
+        self.config = taken_up(self.config, loaded.config)
+        logs.configure(self.config.log.level, self.config.log.format)
+        self.ingest.set_site(site_of(self.config))
         return [*now, *(f"{key} (at the next start)" for key in later)]
 
     def status(self) -> dict[str, Any]:

@@ -71,8 +71,9 @@ class Ingest:
     counters: IngestCounters = field(default_factory=IngestCounters)
     log: structlog.stdlib.BoundLogger = field(default_factory=lambda: structlog.get_logger("pbxd.ingest"))
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
-    _stopping: bool = False
-    _next_housekeeping: float = 0.0
+    _stop: asyncio.Event = field(default_factory=asyncio.Event)
+    _next_housekeeping: float = 0.0  # monotonic
+    _last_read: float = 0.0  # monotonic
     _alive: tuple[int, frozenset[str]] | None = None
     cel: CelSource | None = None
     queue_log: QueueLogSource | None = None
@@ -95,7 +96,7 @@ class Ingest:
 
     def stop(self) -> None:
         """Let `run` commit what it has and return."""
-        self._stopping = True
+        self._stop.set()
         self._wake.set()
 
     async def open(self) -> None:
@@ -109,21 +110,37 @@ class Ingest:
         """Read until `stop`; `open` was called before."""
         watch = Watch({self.settings.cel.parent, self.settings.queue_log.parent}, self._wake.set)
         try:
-            while not self._stopping:
+            while not self._stop.is_set():
                 complete = watch.look_again()
                 self._wake.clear()
                 watch.drain()
                 await self.catch_up()
                 watch.arm()
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(HOUSEKEEPING if complete else FOLDER_MISSING):
+                    async with asyncio.timeout(self._patience(complete=complete)):
                         await self._wake.wait()
                 # Lines come in bursts; a commit for each would cost more than all the rest.
-                if not self._stopping:
-                    await asyncio.sleep(self.settings.commit_interval)
+                await self._sleep(self.settings.commit_interval)
             await self.catch_up(last=True)
+        except StoreError as error:
+            if not self._stop.is_set():
+                raise
+            self.log.error(
+                "stopped before the last commit; the journal has it, the next start reads it", error=str(error)
+            )
         finally:
             watch.close()
+
+    async def _sleep(self, seconds: float) -> None:
+        """Let time pass, but not when we are to stop."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+
+    def _patience(self, *, complete: bool) -> float:
+        """How long to wait for a change: not long while a folder is missing, or parts were not looked at since the last."""
+        looked = self._next_housekeeping - ROTATION_LOOKS >= self._last_read
+        return HOUSEKEEPING if complete and looked else FOLDER_MISSING
 
     async def catch_up(self, *, last: bool = False) -> None:
         """Read to the end of both journals, commit, then see to rotation and old parts."""
@@ -148,6 +165,8 @@ class Ingest:
         lines = self.cel.next(batch, self.settings.batch)
         lines += self.queue_log.next(batch, self.settings.batch)
         self.counters.lines += lines
+        if lines:
+            self._last_read = time.monotonic()
         await self._commit(batch)
         return lines > 0
 
@@ -176,9 +195,9 @@ class Ingest:
                 self.log.error(
                     "the store takes nothing; the journal waits", error=str(error), records=len(batch.records)
                 )
-                if self._stopping:
+                if self._stop.is_set():
                     raise
-                await asyncio.sleep(delay)
+                await self._sleep(delay)
         self._committed(batch)
 
     def _committed(self, batch: Batch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -151,6 +151,21 @@ def value_of(config: Config, key: str) -> Any:  # noqa: ANN401 - of any key
     for name in key.split("."):
         value = getattr(value, name)
     return value
+
+
+P = TypeVar("P", bound=Part)
+
+
+def taken_up(old: P, new: P) -> P:
+    """`new`, but with the old value of each key that needs a restart: what a running daemon goes on with after a reload."""
+    update: dict[str, Any] = {}
+    for name, info in type(new).model_fields.items():
+        before = getattr(old, name)
+        if isinstance(before, Part):
+            update[name] = taken_up(before, getattr(new, name))
+        elif info.json_schema_extra == RESTART:
+            update[name] = before
+    return new.model_copy(update=update)
 
 
 def changed(old: Config, new: Config) -> tuple[list[str], list[str]]:

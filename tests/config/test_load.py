@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pbxd.config.load import load, load_with_notes, render
-from pbxd.config.schema import Config, changed, keys, value_of
+from pbxd.config.schema import Config, changed, keys, taken_up, value_of
 from pbxd.config.values import SIZE, duration, duration_text, size, size_text
 from pbxd.errors import ConfigError
 
@@ -170,3 +170,6 @@ def test_changes_that_need_a_restart_are_told_apart(tmp_path: Path) -> None:
     path.write_text("site: {name: b}\nami: {port: 5039}\n")
     assert changed(Config(), load(path)) == (["site.name"], ["ami.port"])
     assert value_of(load(path), "ami.port") == 5039
+    running = taken_up(Config(), load(path))
+    assert (running.site.name, running.ami.port) == ("b", 5038)
+    assert changed(running, load(path)) == ([], ["ami.port"])  # it still waits
