@@ -42,7 +42,9 @@ def journal(path: Path, calls: int) -> int:
             text = (
                 template.replace(first, f"{at}.{2 * n}").replace(second, f"{at}.{2 * n + 1}").replace(bridge, f"b{n}")
             )
-            file.write(text.replace(f'"{epoch}.', f'"{at}.'))
+            for second_of_call in range(3):
+                text = text.replace(f'","{int(epoch) + second_of_call}.', f'","{at + second_of_call}.')
+            file.write(text)
             lines += text.count("\n")
     return lines
 

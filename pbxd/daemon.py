@@ -29,7 +29,7 @@ from pbxd.calls.record import CallRecord
 from pbxd.calls.site import Site
 from pbxd.config.load import load_with_notes
 from pbxd.config.schema import Config, changed, taken_up
-from pbxd.errors import ConfigError, ControlError, StoreError
+from pbxd.errors import AmiError, ConfigError, ControlError, StoreError
 from pbxd.ingest import Ingest, IngestSettings
 from pbxd.sources import understand
 from pbxd.stats.engine import database_path
@@ -39,6 +39,7 @@ from pbxd.supervise import supervise
 from pbxd.watchers import Watchers
 
 IMPORT_BATCH = 2000  # records of an import that are committed at once
+RECONCILE = 60.0  # s between looks for calls that nothing was heard of
 FLUSH = 3.0  # s that the writer gets at a stop; what it cannot commit by then is read again at the next start
 log = structlog.get_logger("pbxd.daemon")
 
@@ -129,6 +130,7 @@ class Daemon:
                 reading = tasks.create_task(self.ingest.run())
                 ami = tasks.create_task(supervise("ami", self.ami.run)) if self.config.ami.secret else None
                 watchdog = tasks.create_task(self._watchdog())
+                reconcile = tasks.create_task(supervise("reconcile", self._reconcile))
                 serving = tasks.create_task(self._until_stopped(server))
                 self.state = "running"
                 notify.notify(f"READY=1\nSTATUS=running\nMAINPID={os.getpid()}")
@@ -138,7 +140,7 @@ class Daemon:
                 notify.notify("STOPPING=1")
                 self.watchers.close()
                 server.should_exit = True
-                for task in (ami, watchdog):
+                for task in (ami, reconcile, watchdog):
                     if task is not None:
                         task.cancel()
                 await asyncio.wait([serving])
@@ -199,6 +201,19 @@ class Daemon:
         while interval is not None:
             notify.notify("WATCHDOG=1")
             await asyncio.sleep(interval)
+
+    async def _reconcile(self) -> None:
+        """End calls whose end never reached the journal: now and then, when one is silent for long, Asterisk is asked for it."""
+        while True:
+            await asyncio.sleep(RECONCILE)
+            if self.ami.connected and self.ingest.silent_calls(RECONCILE):
+                asked = time.time()
+                try:
+                    rows = await self.ami.action_list("CoreShowChannels")
+                except AmiError as error:
+                    log.info("Asterisk cannot tell its channels now", error=str(error))
+                    continue
+                self.ingest.channels_alive([row.get("Uniqueid") for row in rows], int(asked * 1_000_000))
 
     async def _connected(self, session: ManagerSession) -> None:
         """AMI is up: ask what is going on, and end the calls that Asterisk does not know any more."""
@@ -291,7 +306,7 @@ class Daemon:
             doctor.ami(status["ami"]),
             doctor.cel(self.config.journal.cel, time.time(), status["live"]["calls"]),
             doctor.rotation(self.config.journal.cel),
-            doctor.rejects(rejected),
+            doctor.rejects(rejected, self.ingest.counters.fragments),
             doctor.store(status["journal"], folder),
             doctor.disk(folder, self.config.doctor.disk_low),
             doctor.clock(self.ami.clock_offset, self.config.doctor.clock_offset),

@@ -119,8 +119,13 @@ def kernel_clock() -> int:
     return int(ctypes.CDLL(None, use_errno=True).adjtimex(buffer))
 
 
-def rejects(count: int) -> Finding:
-    """Journal lines that could not be understood."""
+def rejects(count: int, fragments: int) -> Finding:
+    """Journal lines that could not be understood, and calls whose beginning is in none."""
+    if fragments:
+        remedy = "were they up when CEL was switched on? Else: has Asterisk descriptors (`ulimit -n`, 4 a call) and disk space?"
+        return Finding(
+            "journal", "warning", f"{fragments} calls have no beginning in the journal, and so no record", remedy
+        )
     if count == 0:
         return ok("journal", "every line was understood")
     remedy = "see table journal_rejects; is another program writing that file, or was the disk full?"

@@ -83,6 +83,12 @@ class Ingest:
         """Calls whose end the journal does not have yet."""
         return 0 if self.cel is None else self.cel.interpreter.open_calls
 
+    def silent_calls(self, seconds: float) -> bool:
+        """Whether a call is open of which nothing was heard for `seconds`: a long one, or one whose end never came."""
+        if self.cel is None:
+            return False
+        return self.cel.interpreter.silent_since(int((time.time() - seconds) * 1_000_000))
+
     def channels_alive(self, uniqueids: Collection[str], at: int) -> None:
         """Asterisk had exactly these channels at `at` (microseconds); calls without any of them are over, cut off."""
         self._alive = (at, frozenset(uniqueids))
@@ -162,8 +168,12 @@ class Ingest:
         if self.cel is None or self.queue_log is None:
             raise JournalError("the journal was not opened")
         batch = Batch()
-        lines = self.cel.next(batch, self.settings.batch)
-        lines += self.queue_log.next(batch, self.settings.batch)
+        try:
+            lines = self.cel.next(batch, self.settings.batch)
+            lines += self.queue_log.next(batch, self.settings.batch)
+        except JournalError:
+            await self._commit(batch)  # what was read of the one is not lost to a fault of the other
+            raise
         self.counters.lines += lines
         if lines:
             self._last_read = time.monotonic()
@@ -231,6 +241,8 @@ class Ingest:
             for part in source.journal.parts():
                 if part.live and source is self.cel and part.size >= self.settings.rotate_at:
                     self.cel.save(batch)
+                    await self._commit(batch)
+                    batch = Batch()
                     rotate(part.path, time.strftime("%Y%m%d-%H%M%S", time.gmtime()))
                 elif not part.live and part.modified < oldest and source.tail.consumed(part):
                     part.path.unlink(missing_ok=True)

@@ -195,6 +195,29 @@ async def test_rotated_by_us(tmp_path: Path, journal: bytes, expected: list[Call
     assert await folder.stored() == expected
 
 
+async def test_a_call_whose_end_never_came_is_cut(folder: Folder, journals: Path) -> None:
+    lines = (journals / "answered.csv").read_bytes().splitlines(keepends=True)
+    folder.append(b"".join(lines[:8]))
+    async with folder.reader() as ingest:
+        await ingest.catch_up()
+        assert ingest.silent_calls(1.0)
+        ingest.channels_alive([], int((time.time() - 10) * 1_000_000))
+        await ingest.catch_up()
+    (record,) = await folder.stored()
+    assert record.disposition == "cut"
+    await folder.read()  # and it stays cut when all is read again
+    assert await folder.stored() == [record]
+
+
+async def test_a_fault_of_queue_log_costs_no_record(folder: Folder, journals: Path) -> None:
+    folder.append((journals / "busy.csv").read_bytes())
+    (folder.path / "queue_log.gz").write_bytes(b"no gzip at all")
+    async with folder.reader() as ingest:
+        await ingest.catch_up()
+        assert "queue_log.gz" in ingest.counters.last_error
+    assert len(await folder.stored()) == 1
+
+
 async def test_queue_log(folder: Folder) -> None:
     folder.append(
         b"1795516099|NONE|NONE|NONE|QUEUESTART|\n1795516100|1.1|support|PJSIP/108|CONNECT|5|1.2|3\n1795", "queue_log"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 class Facts:
     """What the rules look at."""
 
-    cut: bool  # a channel never ended: Asterisk did
+    cut: bool  # a channel never ended: Asterisk did, or the line that says so never came
     talked: bool  # the caller was connected with another party
     mailbox: str  # the mailbox whose greeting the caller came to
     queue_outcome: str  # of the last queue visit: answered | abandoned | left | "" (none)
@@ -57,7 +57,7 @@ REJECTED = 21  # Q.850: call rejected
 Rule = tuple[Callable[[Facts], bool], Callable[[Facts], tuple[str, str]]]
 
 RULES: tuple[Rule, ...] = (
-    (lambda f: f.cut, lambda _: ("cut", "restart")),
+    (lambda f: f.cut, lambda _: ("cut", "cut")),
     (lambda f: f.talked, lambda _: ("answered", "answered")),
     (lambda f: bool(f.mailbox), lambda _: ("voicemail", "voicemail")),
     (lambda f: f.queue_outcome == "abandoned", lambda _: ("abandoned", "abandoned")),

@@ -39,7 +39,7 @@ class Group:
     up: int = 0  # channels still there
     used: int = 0  # linkedids still used
     closed: bool = False
-    cut: bool = False  # ended by a restart of Asterisk, not by its own lines
+    cut: bool = False  # ended because Asterisk does not run it any more, not by its own lines
     known_as: list[str] = field(default_factory=list)  # ids under which it was given out already
 
     @property
@@ -81,6 +81,7 @@ class Grouper:
         group.events.append(event)
         self._account(group, event)
         if group.closed:
+            group.cut = group.cut and group.up > 0
             ended.append(group)  # a late line: the call is given out again, with it
         elif group.up == 0 and group.used == 0:
             self._close(group)
@@ -119,9 +120,12 @@ class Grouper:
         return True
 
     def _settled(self, now: int) -> Iterator[Group]:
-        while self._settling and now - self._settling[0][0] > SETTLE:
-            since, group = self._settling.popleft()
-            if group in self._open and group.last <= since and (group.up == 0 or group.used == 0):
+        while self._settling:
+            since, group = self._settling[0]
+            if not group.closed and now - since <= SETTLE:
+                return
+            self._settling.popleft()
+            if not group.closed and group.last <= since and (group.up == 0 or group.used == 0):
                 self._close(group)
                 yield group
 

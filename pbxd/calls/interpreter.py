@@ -26,6 +26,10 @@ class Interpreter:
         """How many calls have begun and not ended."""
         return len(self._grouper.open)
 
+    def silent_since(self, at: int) -> bool:
+        """Whether there is an open call without a line at or after `at` (microseconds)."""
+        return any(group.last < at for group in self._grouper.open)
+
     def feed(self, line: bytes) -> list[CallRecord]:
         """Take one line, without its line break. The records of the calls that it ends. LineError if it cannot be understood."""
         return self.take(parse_line(line))

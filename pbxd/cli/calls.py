@@ -163,7 +163,7 @@ def write(records: Iterable[dict[str, Any]], output: Format) -> None:
 def line(record: dict[str, Any]) -> str:
     """A call as one line of text."""
     ended = record["disposition"]
-    if record["reason"] not in (ended, "restart"):
+    if record["reason"] != ended:
         ended += f" ({record['reason']})"
     return (
         f"{local(record['start'])}  {record['direction']:9} {record['caller_number'][:16]:16} {record['dialled'][:14]:14} "

@@ -144,6 +144,15 @@ def test_calls_that_asterisk_does_not_know_are_cut() -> None:
     assert interpreter.open_calls == 2
 
 
+def test_a_cut_call_whose_lines_come_after_all_is_mended() -> None:
+    interpreter = Interpreter(SITE)
+    feed(interpreter, event("CHAN_START", A, 0), event("ANSWER", A, 1))
+    assert interpreter.silent_since((T0 + 9) * 1_000_000)
+    (cut,) = interpreter.cut_open()
+    *_, mended = feed(interpreter, event("CHAN_END", A, 5), event("LINKEDID_END", A, 5))
+    assert (cut.disposition, mended.id, mended.disposition) == ("cut", cut.id, "answered")
+
+
 def test_memory_is_bounded() -> None:
     grouper = Grouper()
     for n in range(KEPT_CLOSED * 3):
@@ -152,6 +161,7 @@ def test_memory_is_bounded() -> None:
             grouper.feed(event(kind, name, n))
     assert grouper.open == []
     assert len(grouper._by_channel) <= KEPT_CLOSED + 1
+    assert len(grouper._settling) <= 1
 
 
 @pytest.mark.parametrize("count", [2000])
