@@ -30,7 +30,7 @@ mount --bind "$2/hosts" "$1/etc/hosts"
 mount -t proc proc "$1/proc"
 mount --rbind /dev "$1/dev"
 # Each call needs four RTP sockets; without descriptors left Asterisk drops calls, and CEL lines too.
-ulimit -n 65536
+ulimit -n "$(ulimit -H -n)"
 exec chroot "$1" asterisk -C /lab/etc/asterisk.conf -U asterisk -G asterisk -f
 """
 
