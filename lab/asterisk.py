@@ -14,12 +14,12 @@ from io import TextIOWrapper
 from pathlib import Path
 from string import Template
 
-from lab.tree import LabError, cache_folder
+from lab.tree import LabError
 
 CONFIGURATION = Path(__file__).parent / "etc"
 PHONES = range(101, 121)
 PROVIDER_HOST = 250  # last byte of the address at which the lab's telephone company listens
-AMI_SECRET = "lab-only-secret"  # noqa: S105 - of a private Asterisk that listens on loopback only
+LOCKS = Path("/run/lock")  # one for the machine, whatever cache folder a lab uses
 
 # Mounts and processes die with the namespaces. `$1` is the tree, `$2` the folder of this instance.
 START = """
@@ -201,7 +201,7 @@ def owner(tree: Path) -> tuple[int, int]:
 def claim_network() -> tuple[str, TextIOWrapper]:
     """A /24 of the loopback range that no other lab uses now, and the lock that holds it."""
     for number in range(1, 255):
-        lock = (cache_folder() / f"network-{number}.lock").open("w")
+        lock = (LOCKS / f"pbxd-lab-network-{number}.lock").open("w")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
