@@ -117,9 +117,9 @@ class Ingest:
         watch = Watch({self.settings.cel.parent, self.settings.queue_log.parent}, self._wake.set)
         try:
             while not self._stop.is_set():
-                complete = watch.look_again()
                 self._wake.clear()
                 watch.drain()
+                complete = watch.look_again()
                 await self.catch_up()
                 watch.arm()
                 with contextlib.suppress(TimeoutError):

@@ -151,7 +151,7 @@ class Watch:
         self._wake = wake
         self._inotify = INotify(nonblocking=True)
         self._loop = asyncio.get_running_loop()
-        self._watched: set[Path] = set()
+        self._watched: dict[int, Path] = {}  # by the kernel's number of the watch
         self._wanted = folders
         self.look_again()
         self._armed = False
@@ -159,11 +159,10 @@ class Watch:
 
     def look_again(self) -> bool:
         """Watch folders that have appeared since; whether all are watched."""
-        for folder in self._wanted - self._watched:
+        for folder in self._wanted - set(self._watched.values()):
             with contextlib.suppress(FileNotFoundError, PermissionError):  # doctor and status tell of it
-                self._inotify.add_watch(folder, WATCHED)
-                self._watched.add(folder)
-        return self._watched == self._wanted
+                self._watched[self._inotify.add_watch(folder, WATCHED)] = folder
+        return set(self._watched.values()) == self._wanted
 
     def arm(self) -> None:
         """Call `wake` once at the next change."""
@@ -179,7 +178,9 @@ class Watch:
 
     def drain(self) -> None:
         """Forget the changes so far; what they changed is about to be read."""
-        self._inotify.read(timeout=0)
+        for event in self._inotify.read(timeout=0):
+            if event.mask & flags.IGNORED:  # the folder is gone, and its watch with it
+                self._watched.pop(event.wd, None)
 
     def close(self) -> None:
         """Stop watching."""

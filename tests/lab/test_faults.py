@@ -155,6 +155,53 @@ def test_a_full_disk(new_box: Box, small_disk: Path) -> None:
     assert load.wrong([r for r in box.pbxd.records() if r["direction"] == "inbound"], 60) == []
 
 
+NAMES = [
+    "Robert'); DROP TABLE calls;--",
+    "comma, and 'quotes'",
+    "Zoë 漢字 🙂",
+    "x" * 200,
+    "${SHELL(reboot)} `id` $(id)",
+]
+
+
+def test_names_that_mean_harm(box: Box) -> None:
+    """What a caller sends as a name is a name: in the journal, in the store, on the screen."""
+    for name in NAMES:
+        called = box.phones.start(Called("111").ring().answer().expect_bye())
+        caller = Caller("4930123", name).answered().wait(100).bye()
+        box.phones.start(caller, "555111", address=box.asterisk.provider).finish()
+        called.finish()
+    box.wait_for_calls(len(NAMES))
+    records = box.pbxd.records()
+    assert [record["disposition"] for record in records] == ["answered"] * len(NAMES)
+    assert [record["caller_name"][:70] for record in records] == [name[:70] for name in NAMES]
+    assert box.pbxd.status()["journal"]["rejects"] == 0
+
+
+def test_the_journal_folder_taken_away_and_made_again(box: Box) -> None:
+    one_call(box)
+    box.wait_for_calls(1)
+    folder = box.asterisk.journal.parent
+    folder.rename(folder.with_name("elsewhere"))
+    wait_until(lambda: "does not exist" in box.pbxd.ctl("doctor", check=False).stdout, "doctor to see it")
+    box.install()
+    one_call(box)
+    box.wait_for_calls(2)
+
+
+def test_the_store_is_deleted_under_a_running_pbxd(box: Box) -> None:
+    """Everything in the journal is there again after a restart: the store is made from it."""
+    one_call(box)
+    box.wait_for_calls(1)
+    before = box.pbxd.records()
+    for file in (box.pbxd.folder / "state" / "stats").iterdir():
+        file.unlink()
+    box.pbxd.kill()
+    box.pbxd.start()
+    box.wait_for_calls(1)
+    assert box.pbxd.records() == before
+
+
 def test_a_bad_reload_is_refused_and_a_good_one_taken(box: Box) -> None:
     good = box.pbxd.config.read_text()
     box.pbxd.config.write_text(good.replace("trunks:", "tronks:"))
