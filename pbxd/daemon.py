@@ -23,22 +23,20 @@ import uvicorn
 from pbxd import __version__, control, doctor, logs, metrics, notify
 from pbxd.asterisk import events, snapshot
 from pbxd.asterisk.manager import AmiSettings, ManagerSession
-from pbxd.calls.interpreter import Interpreter
 from pbxd.calls.live import LiveState
 from pbxd.calls.record import CallRecord
 from pbxd.calls.site import Site
 from pbxd.config.load import load_with_notes
 from pbxd.config.schema import Config, changed, taken_up
 from pbxd.errors import AmiError, ConfigError, ControlError, StoreError
+from pbxd.importing import import_lines, split_lines
 from pbxd.ingest import Ingest, IngestSettings
-from pbxd.sources import understand
 from pbxd.stats.engine import database_path
 from pbxd.stats.queries import Queries
-from pbxd.stats.writer import Batch, Writer
+from pbxd.stats.writer import Writer
 from pbxd.supervise import supervise
 from pbxd.watchers import Watchers
 
-IMPORT_BATCH = 2000  # records of an import that are committed at once
 RECONCILE = 60.0  # s between looks for calls that nothing was heard of
 FLUSH = 3.0  # s that the writer gets at a stop; what it cannot commit by then is read again at the next start
 log = structlog.get_logger("pbxd.daemon")
@@ -317,41 +315,13 @@ class Daemon:
         """Read a CEL file into the store, through the one writer; calls that are there already are replaced by themselves."""
         if self._writer is None:
             raise StoreError("the store is not open yet")
-        interpreter = Interpreter(self.ingest.site)
-        done = {"lines": 0, "records": 0, "rejects": 0}
-        batch = Batch()
-        async for line in split_lines(lines):
-            done["lines"] += 1
-            for event, _ in understand(line):
-                if event is None:
-                    done["rejects"] += 1
-                else:
-                    batch.records.extend(interpreter.take(event))
-            if len(batch.records) >= IMPORT_BATCH:
-                done["records"] += len(batch.records)
-                await self._writer.commit(batch)
-                batch = Batch()
-        batch.records.extend(interpreter.finish())
-        done["records"] += len(batch.records)
-        await self._writer.commit(batch)
+        done = await import_lines(split_lines(lines), self.ingest.site, self._writer)
         self.stored = (await self.queries.counts())["calls"]
         return done
 
     def metrics(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return metrics.render(self.status())
-
-
-async def split_lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The lines of a stream of bytes, without their line breaks; empty ones are left out."""
-    rest = b""
-    async for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            if line.strip():
-                yield line.rstrip(b"\r")
-    if rest.strip():
-        yield rest.rstrip(b"\r")
 
 
 def rss() -> int:

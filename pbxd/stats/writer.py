@@ -107,7 +107,8 @@ class Writer:
         self._connection = connection
         self._lock = lock
         self._next_key = next_key
-        self._committing: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()  # one transaction at a time: an import may run beside the journal
+        self._committing: set[asyncio.Task[None]] = set()
 
     @classmethod
     async def open(cls, url: str) -> Writer:
@@ -135,8 +136,14 @@ class Writer:
         """
         if not batch:
             return
-        self._committing = asyncio.create_task(self._commit(batch))
-        await asyncio.shield(self._committing)
+        task = asyncio.create_task(self._in_turn(batch))
+        self._committing.add(task)
+        task.add_done_callback(self._committing.discard)
+        await asyncio.shield(task)
+
+    async def _in_turn(self, batch: Batch) -> None:
+        async with self._turn:
+            await self._commit(batch)
 
     async def _commit(self, batch: Batch) -> None:
         key = self._next_key
@@ -186,8 +193,8 @@ class Writer:
 
     async def close(self) -> None:
         """Wait for a commit that is under way, close the store and give up its lock."""
-        if self._committing is not None and not self._committing.done():
-            await asyncio.wait([self._committing])
+        if self._committing:
+            await asyncio.wait(self._committing)
         await self._connection.close()
         await self._engine.dispose()
         if self._lock is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -90,6 +91,16 @@ async def test_all_or_nothing(writer: Writer, queries: Queries, calls: list[Call
     assert (await queries.progress("cel")).positions == {}
     await writer.commit(Batch(records=[calls[0]]))  # and it goes on
     assert len(await listed(queries)) == 1
+
+
+async def test_commits_at_once_take_turns(writer: Writer, queries: Queries, calls: list[CallRecord]) -> None:
+    """A batch that fails takes nothing of another one with it."""
+    bad = replace(calls[0], start=None)  # type: ignore[arg-type]
+    batches = [Batch(records=[bad if n % 3 == 1 else call]) for n, call in enumerate(calls)]
+    outcomes = await asyncio.gather(*map(writer.commit, batches), return_exceptions=True)
+    good = [call for call, outcome in zip(calls, outcomes, strict=True) if outcome is None]
+    assert len(good) == len([n for n in range(len(calls)) if n % 3 != 1])
+    assert {call.id for call in await listed(queries)} == {call.id for call in good}
 
 
 async def test_position_and_state_come_back(writer: Writer, queries: Queries) -> None:

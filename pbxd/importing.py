@@ -1,0 +1,50 @@
+"""A CEL file from elsewhere, read into the store through its one writer. Twice is once: a call replaces itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from pbxd.calls.interpreter import Interpreter
+from pbxd.calls.site import Site
+from pbxd.sources import understand
+from pbxd.stats.writer import Batch, Writer
+
+AT_ONCE = 2000  # records in one commit
+
+
+async def import_lines(lines: AsyncIterator[bytes], site: Site, writer: Writer) -> dict[str, int]:
+    """Read `lines`; how many lines, records and lines that could not be understood there were. StoreError from the writer."""
+    interpreter = Interpreter(site)
+    done = {"lines": 0, "records": 0, "rejects": 0}
+    batch = Batch()
+
+    async def commit() -> None:
+        nonlocal batch
+        done["records"] += len(batch.records)
+        await writer.commit(batch)
+        batch = Batch()
+
+    async for line in lines:
+        done["lines"] += 1
+        for event, _ in understand(line):
+            if event is None:
+                done["rejects"] += 1
+            else:
+                batch.records.extend(interpreter.take(event))
+        if len(batch.records) >= AT_ONCE:
+            await commit()
+    batch.records.extend(interpreter.finish())
+    await commit()
+    return done
+
+
+async def split_lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The lines of a stream of bytes, without their line breaks; empty ones are left out."""
+    rest = b""
+    async for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line.strip():
+                yield line.rstrip(b"\r")
+    if rest.strip():
+        yield rest.rstrip(b"\r")
