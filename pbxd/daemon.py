@@ -130,6 +130,8 @@ class Daemon:
                 watchdog = tasks.create_task(self._watchdog())
                 reconcile = tasks.create_task(supervise("reconcile", self._reconcile))
                 serving = tasks.create_task(self._until_stopped(server))
+                if ami is None:
+                    self.ami.last_error = "no secret is set: see ami.secret_file"
                 self.state = "running"
                 notify.notify(f"READY=1\nSTATUS=running\nMAINPID={os.getpid()}")
                 log.info("pbxd is running", version=__version__, site=self.config.site.name, pid=os.getpid())
