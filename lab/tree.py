@@ -14,7 +14,7 @@ from pathlib import Path
 
 SUITE = "forky"
 PACKAGES = "asterisk,asterisk-modules,asterisk-core-sounds-en-wav,ca-certificates"
-HOST_PACKAGES = {"mmdebstrap": "mmdebstrap", "sipp": "sip-tester", "sox": "sox"}
+HOST_PACKAGES = {"mmdebstrap": "mmdebstrap", "sipp": "sip-tester", "sox": "sox", "systemd-analyze": "systemd"}
 READY = "pbxd-lab-tree"
 
 Say = Callable[[str], None]
@@ -68,6 +68,12 @@ def ensure_tree(say: Say) -> Path:
     return tree
 
 
+def mirror() -> list[str]:
+    """The Debian mirror to build from, where `$PBXD_LAB_MIRROR` names one."""
+    named = os.environ.get("PBXD_LAB_MIRROR")
+    return [named] if named else []
+
+
 def build(tree: Path, say: Say) -> None:
     """Unpack Debian's Asterisk into `tree` (about 40 s, 350 MB)."""
     say("building the lab's Asterisk tree, once (about 40 s)")
@@ -77,7 +83,7 @@ def build(tree: Path, say: Say) -> None:
             shutil.rmtree(old)
     options = ["--variant=minbase", f"--include={PACKAGES}", '--aptopt=Acquire::Check-Valid-Until "false"']
     run(
-        ["mmdebstrap", *options, "--dpkgopt=path-exclude=/usr/share/doc/*", SUITE, str(unfinished)],
+        ["mmdebstrap", *options, "--dpkgopt=path-exclude=/usr/share/doc/*", SUITE, str(unfinished), *mirror()],
         "building the Asterisk tree",
     )
     # Calls must not wait for DNS: only the hosts file is asked, and it names all that Asterisk looks up.

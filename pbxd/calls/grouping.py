@@ -180,8 +180,7 @@ class Grouper:
             group.linkedids[event.linkedid] = False
             group.used -= 1
         if group.closed and group.up > 0:
-            group.closed = False  # a channel that was not known of: the call goes on after all
-            self._open[group] = None
+            self._reopen(group)  # a channel that was not known of, or that was not dead: the call goes on after all
 
     def _merge(self, one: Group, two: Group) -> Group:
         """Make one group of two; the larger keeps its identity."""
@@ -200,10 +199,14 @@ class Grouper:
                 index[key] = one
         self._open.pop(two, None)
         if one.closed and not two.closed:
-            one.closed = False
-            self._open[one] = None
+            self._reopen(one)
         two.closed = True
         return one
+
+    def _reopen(self, group: Group) -> None:
+        group.closed = False
+        group.cut = False
+        self._open[group] = None
 
     def _close(self, group: Group) -> None:
         group.closed = True

@@ -153,6 +153,16 @@ def test_a_cut_call_whose_lines_come_after_all_is_mended() -> None:
     assert (cut.disposition, mended.id, mended.disposition) == ("cut", cut.id, "answered")
 
 
+def test_a_cut_call_that_goes_on_is_open_again() -> None:
+    interpreter = Interpreter(SITE)
+    feed(interpreter, event("CHAN_START", A, 0))
+    interpreter.cut_open()
+    assert feed(interpreter, event("ANSWER", A, 1)) == []
+    assert interpreter.open_calls == 1
+    *_, record = feed(interpreter, event("CHAN_END", A, 5), event("LINKEDID_END", A, 5))
+    assert record.disposition == "answered"
+
+
 def test_memory_is_bounded() -> None:
     grouper = Grouper()
     for n in range(KEPT_CLOSED * 3):
