@@ -164,21 +164,25 @@ class Ingest:
             self.log.error("journal cannot be read", error=str(error))
 
     async def _step(self) -> bool:
-        """Read and commit one batch; whether there was anything."""
+        """Read and commit one batch; whether it was full, so that more is waiting.
+
+        What comes while a batch that was not full is committed waits for the next wake-up: read at once, it would make a commit of
+        every few lines.
+        """
         if self.cel is None or self.queue_log is None:
             raise JournalError("the journal was not opened")
         batch = Batch()
         try:
-            lines = self.cel.next(batch, self.settings.batch)
-            lines += self.queue_log.next(batch, self.settings.batch)
+            calls = self.cel.next(batch, self.settings.batch)
+            queues = self.queue_log.next(batch, self.settings.batch)
         except JournalError:
             await self._commit(batch)  # what was read of the one is not lost to a fault of the other
             raise
-        self.counters.lines += lines
-        if lines:
+        self.counters.lines += calls + queues
+        if calls or queues:
             self._last_read = time.monotonic()
         await self._commit(batch)
-        return lines > 0
+        return max(calls, queues) >= self.settings.batch
 
     def _cut(self, batch: Batch) -> None:
         """Asterisk has told which channels it has: calls that have none of them ended when it was killed."""

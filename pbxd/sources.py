@@ -198,18 +198,21 @@ class QueueLogSource:
 
     def next(self, batch: Batch, limit: int) -> int:
         """Read on, into `batch`; see Source."""
-        chunk = self.tail.unread() if limit > 0 else None
-        if chunk is None:
-            return 0
-        for offset, line in chunk.lines:
-            try:
-                batch.queue_log.append(QueueLogLine(chunk.part.id, offset, *parse_queue_line(line)))
-            except LineError as error:
-                batch.rejects.append(Reject(self.name, chunk.part.id, offset, str(error), line))
-        self.tail.advance(chunk)
-        self.save(batch)
-        batch.positions.append(self.tail.position(chunk.part.id))
-        return max(1, len(chunk.lines))
+        count = 0
+        while count < limit:
+            chunk = self.tail.unread()
+            if chunk is None:
+                break
+            for offset, line in chunk.lines:
+                try:
+                    batch.queue_log.append(QueueLogLine(chunk.part.id, offset, *parse_queue_line(line)))
+                except LineError as error:
+                    batch.rejects.append(Reject(self.name, chunk.part.id, offset, str(error), line))
+            self.tail.advance(chunk)
+            self.save(batch)
+            batch.positions.append(self.tail.position(chunk.part.id))
+            count += max(1, len(chunk.lines))
+        return count
 
     def save(self, batch: Batch) -> None:
         """There is nothing to hold: each line stands for itself."""
