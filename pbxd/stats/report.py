@@ -19,7 +19,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart of some columns: bars and lines have the `x` column below, a heatmap has `x` across, `y[0]` down and `value` as colour."""
+    """A chart of some columns. Bars and lines have `x` below; a heatmap has `x` across, `y[0]` down, and `value` as its colour."""
 
     kind: Literal["bar", "stacked", "line", "heatmap"]
     title: str
