@@ -8,7 +8,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-HEAD = "0001"  # the newest migration
+HEAD = "0002"  # the newest migration
 
 Micros = BigInteger().with_variant(Integer, "sqlite")
 
@@ -42,7 +42,11 @@ class Call(Base):
     ring_time: Mapped[int] = mapped_column(Micros)
     queue_time: Mapped[int] = mapped_column(Micros)
     talk_time: Mapped[int] = mapped_column(Micros)
+    hold_time: Mapped[int] = mapped_column(Micros)
+    park_time: Mapped[int] = mapped_column(Micros)
     mailbox: Mapped[str]
+    customer: Mapped[str]
+    tags: Mapped[str]  # a line each
     linkedids: Mapped[str]  # joined by spaces
 
 
@@ -66,6 +70,14 @@ class CallLeg(Base):
     end: Mapped[int] = mapped_column(Micros)
     talked: Mapped[str]  # "from-to from-to", microseconds
     cause: Mapped[int]
+    held: Mapped[str]  # as talked
+    sent_loss: Mapped[float | None]  # fraction; what the party heard. None: it sent no report
+    sent_jitter: Mapped[float | None]  # ms
+    sent_mos: Mapped[float | None]
+    received_loss: Mapped[float | None]  # what Asterisk heard of the party
+    received_jitter: Mapped[float | None]
+    received_mos: Mapped[float | None]
+    rtt: Mapped[float | None]  # ms
 
 
 class CallEvent(Base):
