@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from pbxd.calls.annotations import annotate
 from pbxd.calls.cel import CelEvent, id_order
-from pbxd.calls.channels import AppRun, Channel, read_channels
+from pbxd.calls.channels import AppRun, Channel, hand_over, read_channels
 from pbxd.calls.disposition import Facts, judge
 from pbxd.calls.queues import queue_visits
 from pbxd.calls.record import CallRecord, Leg
@@ -24,6 +24,7 @@ def derive(events: Sequence[CelEvent], site: Site, *, cut: bool = False, known_a
     last = max(event.at for event in events)
     for channel in channels.values():
         channel.close(channel.end if channel.ended else last)
+    hand_over(channels.values())
     parties = [channel for channel in channels.values() if not channel.local] or list(channels.values())
     caller = parties[0]
     stays = [stay for channel in channels.values() for stay in channel.stays]
@@ -71,7 +72,7 @@ def derive(events: Sequence[CelEvent], site: Site, *, cut: bool = False, known_a
         answered_by=_answered_by(legs),
         account=told.account or caller.account,
         ring_time=length(minus(minus(_ringing(legs), talk), queued)),
-        queue_time=sum(visit.wait for visit in visits),
+        queue_time=length(minus(queued, talk)),
         talk_time=length(talk),
         hold_time=length(union(interval for intervals in on_hold.values() for interval in intervals)),
         park_time=length(union(interval for channel in channels.values() for interval in channel.parked)),

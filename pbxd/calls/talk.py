@@ -38,7 +38,7 @@ def connected(stays: Iterable[Stay], pairs: Mapping[str, str], parties: frozense
         present = [stay for stay in stays if stay.start <= start and stay.end >= end]
         for channel in _not_alone(present, pairs, parties):
             intervals = talked.setdefault(channel, [])
-            if intervals and start - intervals[-1][1] <= SWAP:
+            if intervals and start - intervals[-1][1] <= (SWAP if pairs else 0):
                 intervals[-1] = (intervals[-1][0], end)
             else:
                 intervals.append((start, end))
