@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pbxd.calls.cel import CelEvent, id_order
+from pbxd.calls.cel import CelEvent, birth_order
 from pbxd.calls.talk import Stay
 
 OUTGOING = "(Outgoing Line)"  # what Asterisk writes as the application's data of a channel that it dialled
@@ -210,4 +210,4 @@ def read_channels(events: Iterable[CelEvent]) -> dict[str, Channel]:
         if channel is None:
             channel = channels[event.uniqueid] = Channel(event, event.at)
         channel.take(event)
-    return dict(sorted(channels.items(), key=lambda item: id_order(item[0])))
+    return dict(sorted(channels.items(), key=lambda item: birth_order(item[0])))

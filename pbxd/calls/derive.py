@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pbxd.calls.annotations import annotate
 from pbxd.calls.cel import CelEvent, id_order
 from pbxd.calls.channels import AppRun, Channel, hand_over, read_channels
+from pbxd.calls.clock import steady
 from pbxd.calls.disposition import Facts, judge
 from pbxd.calls.queues import queue_visits
 from pbxd.calls.record import CallRecord, Leg
@@ -20,6 +21,7 @@ CALLER_HUNG_UP = "caller"
 
 def derive(events: Sequence[CelEvent], site: Site, *, cut: bool = False, known_as: Iterable[str] = ()) -> CallRecord:
     """The record of the call that consists of `events`, which are in order within each channel."""
+    events, set_back = steady(events)
     channels = read_channels(events)
     last = max(event.at for event in events)
     for channel in channels.values():
@@ -54,7 +56,7 @@ def derive(events: Sequence[CelEvent], site: Site, *, cut: bool = False, known_a
     )
     talk = union(interval for intervals in talked.values() for interval in intervals)
     queued = union((visit.joined, visit.answer or visit.left) for visit in visits)
-    own_id = min(channels, key=id_order)
+    own_id = next(iter(channels))
     return CallRecord(
         id=own_id,
         start=min(channel.first.at for channel in channels.values()),
@@ -82,7 +84,7 @@ def derive(events: Sequence[CelEvent], site: Site, *, cut: bool = False, known_a
         legs=legs,
         queues=visits,
         transfers=moves,
-        timeline=timeline(events, legs, visits, moves),
+        timeline=timeline(events, legs, visits, moves, set_back),
         linkedids=tuple(sorted({event.linkedid for event in events}, key=id_order)),
         replaces=tuple(sorted(set(known_as) - {own_id})),
     )
