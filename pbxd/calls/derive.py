@@ -116,7 +116,7 @@ def _leg(
         uniqueid=channel.uniqueid,
         channel=channel.channel,
         endpoint=channel.endpoint,
-        role="caller" if channel is caller else "called",
+        role="caller" if channel is caller or not channel.outgoing else "called",
         number=number,
         name=channel.name,
         trunk=trunk,
