@@ -26,7 +26,7 @@ class Part(BaseModel):
 class Site(Part):
     """The box and its numbers."""
 
-    name: str = Field("pbx", description="What this box is called in listings.")
+    name: str = at_start("pbx", "What this box is called; its rows in a shared database are kept under this name.")
     time_zone: Zone | None = Field(None, description="Zone in which reports are read; empty is the machine's own.")
     trunks: tuple[str, ...] = Field(
         (),
@@ -84,7 +84,10 @@ class Journal(Part):
 class Statistics(Part):
     """The store of call statistics."""
 
-    database: str = at_start("sqlite+aiosqlite:////var/lib/pbxd/stats/stats.db", "SQLAlchemy URL of the store.")
+    database: str = at_start(
+        "sqlite+aiosqlite:////var/lib/pbxd/stats/stats.db",
+        "The store: a SQLite file, or postgresql+asyncpg://user@host/name, which several boxes may share.",
+    )
 
 
 class Control(Part):

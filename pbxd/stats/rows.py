@@ -33,10 +33,10 @@ TRANSFER = ["at", "kind", "by", "to"]
 Rows = list[tuple[Any, ...]]
 
 
-def call_row(key: int, record: CallRecord) -> tuple[Any, ...]:
-    """The row of `calls`: its key, then the columns of CALL."""
+def call_row(key: int, box: int, record: CallRecord) -> tuple[Any, ...]:
+    """The row of `calls`: its key and box, then the columns of CALL."""
     return (
-        key, record.id, record.start, record.answer, record.end, record.direction, record.disposition, record.reason,
+        key, box, record.id, record.start, record.answer, record.end, record.direction, record.disposition, record.reason,
         record.cause, record.hung_up_by, record.caller_number, record.caller_name, record.caller_endpoint, record.dialled,
         record.answered_by, record.account, record.ring_time, record.queue_time, record.talk_time, record.mailbox,
         " ".join(record.linkedids),
@@ -47,7 +47,7 @@ def leg_rows(key: int, record: CallRecord) -> Rows:
     """Rows of `call_legs`: call, position, then the columns of LEG."""
     return [
         (
-            key, position, leg.uniqueid, leg.channel, leg.endpoint, leg.role, leg.number, leg.name, int(leg.trunk), leg.start,
+            key, position, leg.uniqueid, leg.channel, leg.endpoint, leg.role, leg.number, leg.name, leg.trunk, leg.start,
             leg.answer, leg.end, " ".join(f"{start}-{end}" for start, end in leg.talked), leg.cause,
         )
         for position, leg in enumerate(record.legs)

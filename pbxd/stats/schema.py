@@ -5,26 +5,41 @@ A change here needs a migration in `migrations/versions` and the new HEAD; a tes
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, String
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, String, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-HEAD = "0001"  # the newest migration
+HEAD = "0003"  # the newest migration
 
 Micros = BigInteger().with_variant(Integer, "sqlite")
+BOX_KEYS = 1 << 40  # keys of calls that a box has for itself: a call's key says its box, so its parts need not
+DEFAULT_BOX = "pbx"  # the default of site.name
 
 
 class Base(DeclarativeBase):
     """Root of the models."""
 
 
+class Box(Base):
+    """One phone server. Several may share a database; a SQLite store has one."""
+
+    __tablename__ = "boxes"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(String, unique=True)  # site.name
+
+
 class Call(Base):
     """One call: what `CallRecord` says of it as a whole."""
 
     __tablename__ = "calls"
-    __table_args__ = (Index("calls_start", "start"),)
+    __table_args__ = (
+        UniqueConstraint("box", "call_id", name="calls_call_id"),
+        Index("calls_start", "box", "start"),
+    )
 
-    id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    call_id: Mapped[str] = mapped_column(String, unique=True)
+    id: Mapped[int] = mapped_column(Micros, primary_key=True, autoincrement=False)  # box * BOX_KEYS + a running number
+    box: Mapped[int] = mapped_column(Integer)
+    call_id: Mapped[str]
     start: Mapped[int] = mapped_column(Micros)
     answer: Mapped[int | None] = mapped_column(Micros)
     end: Mapped[int] = mapped_column(Micros)
@@ -116,8 +131,9 @@ class QueueLogEntry(Base):
     """One line of Asterisk's queue_log, as it stands there."""
 
     __tablename__ = "queue_log"
-    __table_args__ = (Index("queue_log_at", "at"), {"sqlite_with_rowid": False})
+    __table_args__ = (Index("queue_log_at", "box", "at"), {"sqlite_with_rowid": False})
 
+    box: Mapped[int] = mapped_column(primary_key=True)
     part: Mapped[str] = mapped_column(primary_key=True)  # journal part and offset: the same line is never stored twice
     offset: Mapped[int] = mapped_column(Micros, primary_key=True)
     at: Mapped[int] = mapped_column(Micros)
@@ -133,6 +149,7 @@ class JournalPosition(Base):
 
     __tablename__ = "journal_position"
 
+    box: Mapped[int] = mapped_column(primary_key=True)
     source: Mapped[str] = mapped_column(primary_key=True)  # cel | queue_log
     part: Mapped[str] = mapped_column(primary_key=True)  # hash of the part's first line: survives renaming and copying
     offset: Mapped[int] = mapped_column(Micros)  # everything before it is committed
@@ -145,6 +162,7 @@ class JournalState(Base):
 
     __tablename__ = "journal_state"
 
+    box: Mapped[int] = mapped_column(primary_key=True)
     source: Mapped[str] = mapped_column(primary_key=True)
     saved: Mapped[bytes] = mapped_column(LargeBinary)
 
@@ -154,6 +172,7 @@ class JournalReject(Base):
 
     __tablename__ = "journal_rejects"
 
+    box: Mapped[int] = mapped_column(primary_key=True)
     source: Mapped[str] = mapped_column(primary_key=True)
     part: Mapped[str] = mapped_column(primary_key=True)
     offset: Mapped[int] = mapped_column(Micros, primary_key=True)

@@ -15,8 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from pbxd.calls.record import CallRecord
 from pbxd.errors import StoreBusy, StoreError
 from pbxd.stats import rows
-from pbxd.stats.engine import database_path, open_engine, store_errors
+from pbxd.stats.engine import database_name, database_path, native, open_engine, store_errors
 from pbxd.stats.migrate import migrate
+from pbxd.stats.schema import BOX_KEYS, DEFAULT_BOX
 
 MAX_VARIABLES = 500  # ids in one IN (...): far below SQLite's own limit
 KEPT_LINE = 4096  # bytes of a rejected line that are kept
@@ -80,7 +81,7 @@ def insert_sql(table: str, columns: Sequence[str]) -> str:
     return f'INSERT INTO "{table}" ({names}) VALUES ({", ".join("?" * len(columns))})'  # noqa: S608 - our own names
 
 
-INSERT_CALLS = insert_sql("calls", ["id", *rows.CALL])
+INSERT_CALLS = insert_sql("calls", ["id", "box", *rows.CALL])
 INSERT_PARTS = {
     "call_legs": (insert_sql("call_legs", ["call", "position", *rows.LEG]), rows.leg_rows),
     "call_events": (insert_sql("call_events", ["call", "position", *rows.EVENT]), rows.event_rows),
@@ -90,44 +91,74 @@ INSERT_PARTS = {
         rows.transfer_rows,
     ),
 }
-INSERT_QUEUE_LOG = insert_sql(
-    "queue_log", ["part", "offset", "at", "call_id", "queue", "agent", "event", "data"]
-).replace("INSERT", "INSERT OR IGNORE", 1)
-INSERT_REJECT = 'INSERT OR IGNORE INTO journal_rejects (source, part, "offset", reason, line) VALUES (?, ?, ?, ?, ?)'
-UPSERT_POSITION = (
-    'INSERT OR REPLACE INTO journal_position (source, part, "offset", saved_offset, began) VALUES (?, ?, ?, ?, ?)'
+QUEUE_LOG = ["box", "part", "offset", "at", "call_id", "queue", "agent", "event", "data"]
+INSERT_QUEUE_LOG = insert_sql("queue_log", QUEUE_LOG) + " ON CONFLICT DO NOTHING"
+INSERT_REJECT = (
+    insert_sql("journal_rejects", ["box", "source", "part", "offset", "reason", "line"]) + " ON CONFLICT DO NOTHING"
+)
+UPSERT_POSITION = insert_sql("journal_position", ["box", "source", "part", "offset", "saved_offset", "began"]) + (
+    ' ON CONFLICT (box, source, part) DO UPDATE SET "offset" = excluded."offset", saved_offset = excluded.saved_offset,'
+    " began = excluded.began"
+)
+UPSERT_STATE = insert_sql("journal_state", ["box", "source", "saved"]) + (
+    " ON CONFLICT (box, source) DO UPDATE SET saved = excluded.saved"
 )
 
 
 class Writer:
-    """Holds the store's write lock for as long as it is open. Use `await Writer.open(url)` and `await close()`."""
+    """Holds a box's write lock for as long as it is open. Use `await Writer.open(url, box)` and `await close()`."""
 
-    def __init__(self, engine: AsyncEngine, connection: AsyncConnection, lock: int | None, next_key: int) -> None:
-        self._engine = engine
-        self._connection = connection
-        self._lock = lock
-        self._next_key = next_key
+    def __init__(self, url: str, box: str, lock: int | None) -> None:
+        self._box_name = box
+        self._box = 0
+        self._engine: AsyncEngine = open_engine(url)
+        self._connection: AsyncConnection | None = None
+        self._place = database_name(url)
+        self._lock = lock  # of a file; a database server holds the lock for its connection
+        self._next_key = 0
         self._turn = asyncio.Lock()  # one transaction at a time: an import may run beside the journal
         self._committing: set[asyncio.Task[None]] = set()
 
     @classmethod
-    async def open(cls, url: str) -> Writer:
-        """Migrate the store and become its writer. StoreBusy if another process is; StoreError if it cannot be opened."""
+    async def open(cls, url: str, box: str = DEFAULT_BOX) -> Writer:
+        """Migrate the store and become the box's writer. StoreBusy if another process is; StoreError if it cannot be opened."""
         path = database_path(url)
         lock = None if path is None else take_lock(path)
         try:
             await asyncio.to_thread(_migrate, url)
-            engine = open_engine(url)
-            with store_errors(f"opening the store {path or 'database'}"):
-                connection = await engine.connect()
-                found = await connection.exec_driver_sql("SELECT coalesce(max(id), 0) FROM calls")
-                last = int(found.scalar_one())
-                await connection.rollback()
+            writer = cls(url, box, lock)
         except BaseException:
             if lock is not None:
                 os.close(lock)
             raise
-        return cls(engine, connection, lock, last + 1)
+        try:
+            await writer._connect()
+        except BaseException:
+            await writer.close()
+            raise
+        return writer
+
+    async def _connect(self) -> AsyncConnection:
+        """The connection: the one that there is, or a new one, with its lock, in place of one that was lost."""
+        if self._connection is not None:
+            return self._connection
+        with store_errors(f"opening the store {self._place}"):
+            connection = await self._engine.connect()
+            try:
+                if connection.dialect.name == "postgresql":
+                    await _take_server_lock(connection, self._box_name, self._place)
+                self._box = await box_number(connection, self._box_name)
+                first = self._box * BOX_KEYS
+                find = native(connection, "SELECT max(id) FROM calls WHERE id >= ? AND id < ?")
+                last = (await connection.exec_driver_sql(find, (first, first + BOX_KEYS))).scalar_one()
+                await connection.commit()
+            except BaseException:
+                await connection.invalidate()  # a pooled connection would keep the server's lock
+                await connection.close()
+                raise
+        self._next_key = first + 1 if last is None else int(last) + 1
+        self._connection = connection
+        return connection
 
     async def commit(self, batch: Batch) -> None:
         """Commit the whole batch or nothing. StoreFull or StoreError if it cannot be; the batch can be given again.
@@ -146,60 +177,99 @@ class Writer:
             await self._commit(batch)
 
     async def _commit(self, batch: Batch) -> None:
+        connection = await self._connect()
         key = self._next_key
         try:
             with store_errors("writing to the store"):
-                await self._replace(batch.records)
-                key = await self._insert(batch, key)
-                await self._connection.commit()
+                await self._replace(connection, batch.records)
+                key = await self._insert(connection, batch, key)
+                await connection.commit()
         except StoreError:
-            await self._connection.rollback()
+            await self._undo(connection)
             raise
         self._next_key = key
 
-    async def _insert(self, batch: Batch, key: int) -> int:
+    async def _undo(self, connection: AsyncConnection) -> None:
+        """Roll back. A connection that is lost, or may be, is given up: the next transaction makes a new one."""
+        try:
+            with store_errors("rolling back"):
+                await connection.rollback()
+        except StoreError:
+            await connection.invalidate()
+        if connection.invalidated or connection.closed:
+            await connection.close()
+            self._connection = None
+
+    async def _insert(self, connection: AsyncConnection, batch: Batch, key: int) -> int:
+        box = self._box
         keyed = list(enumerate(_latest(batch.records), key))
-        await self._many(INSERT_CALLS, [rows.call_row(number, record) for number, record in keyed])
+        await _many(connection, INSERT_CALLS, [rows.call_row(number, box, record) for number, record in keyed])
         for sql, make in INSERT_PARTS.values():
-            await self._many(sql, [row for number, record in keyed for row in make(number, record)])
-        lines = [(e.part, e.offset, e.at, e.call_id, e.queue, e.agent, e.event, e.data) for e in batch.queue_log]
-        await self._many(INSERT_QUEUE_LOG, lines)
-        rejects = [(r.source, r.part, r.offset, r.reason, r.line[:KEPT_LINE]) for r in batch.rejects]
-        await self._many(INSERT_REJECT, rejects)
-        positions = [(p.source, p.part, p.offset, p.saved_offset, p.began) for p in batch.positions]
-        await self._many(UPSERT_POSITION, positions)
-        await self._many(
-            "INSERT OR REPLACE INTO journal_state (source, saved) VALUES (?, ?)", list(batch.saved.items())
-        )
-        await self._many("DELETE FROM journal_position WHERE source = ? AND part = ?", batch.forgotten)
+            await _many(connection, sql, [row for number, record in keyed for row in make(number, record)])
+        lines = [(box, e.part, e.offset, e.at, e.call_id, e.queue, e.agent, e.event, e.data) for e in batch.queue_log]
+        await _many(connection, INSERT_QUEUE_LOG, lines)
+        rejects = [(box, r.source, r.part, r.offset, r.reason, r.line[:KEPT_LINE]) for r in batch.rejects]
+        await _many(connection, INSERT_REJECT, rejects)
+        positions = [(box, p.source, p.part, p.offset, p.saved_offset, p.began) for p in batch.positions]
+        await _many(connection, UPSERT_POSITION, positions)
+        await _many(connection, UPSERT_STATE, [(box, source, saved) for source, saved in batch.saved.items()])
+        gone = [(box, source, part) for source, part in batch.forgotten]
+        await _many(connection, "DELETE FROM journal_position WHERE box = ? AND source = ? AND part = ?", gone)
         return key + len(keyed)
 
-    async def _many(self, sql: str, values: Sequence[tuple[Any, ...]]) -> None:
-        if values:
-            await self._connection.exec_driver_sql(sql, list(values))
-
-    async def _replace(self, records: Iterable[CallRecord]) -> None:
+    async def _replace(self, connection: AsyncConnection, records: Iterable[CallRecord]) -> None:
         """Take out what these records stand for already: twice is once."""
         ids = [name for record in records for name in (record.id, *record.replaces)]
         for start in range(0, len(ids), MAX_VARIABLES):
             part = ids[start : start + MAX_VARIABLES]
             marks = ", ".join("?" * len(part))
-            select = f"SELECT id FROM calls WHERE call_id IN ({marks})"  # noqa: S608 - question marks only
-            found = await self._connection.exec_driver_sql(select, tuple(part))
+            select = f"SELECT id FROM calls WHERE box = ? AND call_id IN ({marks})"  # noqa: S608 - question marks only
+            found = await connection.exec_driver_sql(native(connection, select), (self._box, *part))
             keys = [(row[0],) for row in found]
             for child in CHILDREN if keys else ():
-                await self._many(f"DELETE FROM {child} WHERE call = ?", keys)  # noqa: S608 - our own names
-            await self._many("DELETE FROM calls WHERE id = ?", keys)
+                await _many(connection, f"DELETE FROM {child} WHERE call = ?", keys)  # noqa: S608 - our own names
+            await _many(connection, "DELETE FROM calls WHERE id = ?", keys)
 
     async def close(self) -> None:
         """Wait for a commit that is under way, close the store and give up its lock."""
         if self._committing:
             await asyncio.wait(self._committing)
-        await self._connection.close()
+        if self._connection is not None:
+            await self._connection.close()
         await self._engine.dispose()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+async def _many(connection: AsyncConnection, sql: str, values: Sequence[tuple[Any, ...]]) -> None:
+    if values:
+        await connection.exec_driver_sql(native(connection, sql), list(values))
+
+
+async def box_number(connection: AsyncConnection, name: str) -> int:
+    """The number of the box `name`, which is entered if it is new. A SQLite store has one box, whatever its name is now."""
+    if connection.dialect.name == "sqlite":
+        upsert = "INSERT INTO boxes (id, name) VALUES (0, ?) ON CONFLICT (id) DO UPDATE SET name = excluded.name"
+        await connection.exec_driver_sql(upsert, (name,))
+        return 0
+    find = native(connection, "SELECT id FROM boxes WHERE name = ?")
+    found = (await connection.exec_driver_sql(find, (name,))).scalar_one_or_none()
+    if found is None:
+        await connection.exec_driver_sql("LOCK TABLE boxes IN EXCLUSIVE MODE")  # two new boxes get two numbers
+        add = "INSERT INTO boxes (id, name) SELECT coalesce(max(id) + 1, 0), ? FROM boxes"
+        await connection.exec_driver_sql(native(connection, add), (name,))
+        found = (await connection.exec_driver_sql(find, (name,))).scalar_one()
+    return int(found)
+
+
+async def _take_server_lock(connection: AsyncConnection, box: str, place: str) -> None:
+    """The lock of the box's one writer; the server holds it for as long as the connection lives."""
+    take = native(connection, "SELECT pg_try_advisory_lock(hashtextextended(?, 0))")
+    if not (await connection.exec_driver_sql(take, (f"pbxd writer of {box}",))).scalar_one():
+        raise StoreBusy(
+            f"another pbxd is writing for {box} into {place}; stop it first, or give this box its own site.name"
+        )
 
 
 def _migrate(url: str) -> None:

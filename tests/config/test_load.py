@@ -167,9 +167,9 @@ class TestShipped:
 
 def test_changes_that_need_a_restart_are_told_apart(tmp_path: Path) -> None:
     path = tmp_path / "pbxd.yaml"
-    path.write_text("site: {name: b}\nami: {port: 5039}\n")
-    assert changed(Config(), load(path)) == (["site.name"], ["ami.port"])
+    path.write_text("site: {extensions: [2XX]}\nami: {port: 5039}\n")
+    assert changed(Config(), load(path)) == (["site.extensions"], ["ami.port"])
     assert value_of(load(path), "ami.port") == 5039
     running = taken_up(Config(), load(path))
-    assert (running.site.name, running.ami.port) == ("b", 5038)
+    assert (running.site.extensions, running.ami.port) == (("2XX",), 5038)
     assert changed(running, load(path)) == ([], ["ami.port"])  # it still waits
