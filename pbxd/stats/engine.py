@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import Row, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -87,3 +87,14 @@ def numbered(sql: str) -> str:
 def native(connection: AsyncConnection, sql: str) -> str:
     """A statement with `?` marks, in the driver's own writing. The driver takes tuples as they are."""
     return numbered(sql) if connection.dialect.name == "postgresql" else sql
+
+
+async def many(connection: AsyncConnection, sql: str, values: Sequence[tuple[Any, ...]]) -> None:
+    """Run a statement once for each tuple; not at all for none."""
+    if values:
+        await connection.exec_driver_sql(native(connection, sql), list(values))
+
+
+async def fetch(connection: AsyncConnection, sql: str, values: tuple[Any, ...] = ()) -> Sequence[Row[*tuple[Any, ...]]]:
+    """What a query with `?` marks finds."""
+    return (await connection.exec_driver_sql(native(connection, sql), values)).all()

@@ -62,9 +62,9 @@ def event_rows(key: int, record: CallRecord) -> Rows:
 
 
 def queue_rows(key: int, record: CallRecord) -> Rows:
-    """Rows of `call_queues`: call, position, then the columns of QUEUE."""
+    """Rows of `call_queues`: call, position, then the columns of QUEUE, then the caller's number."""
     return [
-        (key, n, visit.queue, visit.joined, visit.answer, visit.left, visit.agent, visit.outcome)
+        (key, n, visit.queue, visit.joined, visit.answer, visit.left, visit.agent, visit.outcome, record.caller_number)
         for n, visit in enumerate(record.queues)
     ]
 

@@ -5,10 +5,23 @@ A change here needs a migration in `migrations/versions` and the new HEAD; a tes
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, String, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-HEAD = "0003"  # the newest migration
+from pbxd.stats.layout import LAYOUTS, Layout
+
+HEAD = "0004"  # the newest migration
 
 Micros = BigInteger().with_variant(Integer, "sqlite")
 BOX_KEYS = 1 << 40  # keys of calls that a box has for itself: a call's key says its box, so its parts need not
@@ -101,7 +114,7 @@ class CallQueue(Base):
     """One stay of a call in a queue."""
 
     __tablename__ = "call_queues"
-    __table_args__ = (Index("call_queues_queue", "queue", "joined"), {"sqlite_with_rowid": False})
+    __table_args__ = (Index("call_queues_caller", "queue", "caller", "joined"), {"sqlite_with_rowid": False})
 
     call: Mapped[int] = mapped_column(ForeignKey("calls.id", ondelete="CASCADE"), primary_key=True)
     position: Mapped[int] = mapped_column(primary_key=True)
@@ -111,6 +124,7 @@ class CallQueue(Base):
     left: Mapped[int] = mapped_column(Micros)
     agent: Mapped[str]
     outcome: Mapped[str]
+    caller: Mapped[str]  # number of the call's caller, again: it is looked up for each visit
 
 
 class CallTransfer(Base):
@@ -178,3 +192,69 @@ class JournalReject(Base):
     offset: Mapped[int] = mapped_column(Micros, primary_key=True)
     reason: Mapped[str]
     line: Mapped[bytes] = mapped_column(LargeBinary)  # the first 4 KiB
+
+
+class CallSlot(Base):
+    """A quarter of an hour, other than that of its start, in which something of a call is counted."""
+
+    __tablename__ = "call_slots"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    box: Mapped[int] = mapped_column(primary_key=True)
+    slot: Mapped[int] = mapped_column(primary_key=True)  # number of the quarter of an hour since the epoch
+    call: Mapped[int] = mapped_column(Micros, primary_key=True)
+
+
+class AgentTimeRow(Base):
+    """A piece of an agent's time, within one quarter of an hour."""
+
+    __tablename__ = "agent_time"
+    __table_args__ = (
+        PrimaryKeyConstraint("box", "slot", "agent", "queue", "kind", "start", "reason"),
+        {"sqlite_with_rowid": False},
+    )
+
+    box: Mapped[int]
+    slot: Mapped[int]
+    agent: Mapped[str]
+    queue: Mapped[str]
+    kind: Mapped[str]
+    reason: Mapped[str]
+    start: Mapped[int] = mapped_column(Micros)
+    end: Mapped[int] = mapped_column(Micros)
+
+
+class RollupDirty(Base):
+    """A quarter of an hour, or a day, whose rollup is older than what it is made from."""
+
+    __tablename__ = "rollup_dirty"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    box: Mapped[int] = mapped_column(primary_key=True)
+    span: Mapped[int] = mapped_column(primary_key=True)
+    slot: Mapped[int] = mapped_column(primary_key=True)
+
+
+class RollupState(Base):
+    """What a box's rollups are made with, and from where on there is something to make them from."""
+
+    __tablename__ = "rollup_state"
+
+    box: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    resolution: Mapped[int] = mapped_column(Micros)  # microseconds in which a caller must not call again
+    calls_from: Mapped[int] = mapped_column(Integer)  # slot; calls that began before it were purged
+    rollups_from: Mapped[int] = mapped_column(Integer)  # slot; rollups before it were purged
+
+
+def rollup_table(layout: Layout) -> Table:
+    """The table of a layout, for quarters of an hour and days."""
+    whole = [Column(name, Integer, nullable=False) for name in ("box", "span", *layout.lead, "slot")]
+    keys = [Column(name, String, nullable=False) for name in layout.keys]
+    values = [
+        Column(name, LargeBinary if name in layout.histograms else Micros, nullable=False) for name in layout.values
+    ]
+    primary = PrimaryKeyConstraint("box", "span", *layout.lead, "slot", *layout.keys)
+    return Table(layout.table, Base.metadata, *whole, *keys, *values, primary, sqlite_with_rowid=False)
+
+
+ROLLUPS = {layout.table: rollup_table(layout) for layout in LAYOUTS}

@@ -79,5 +79,5 @@ def _with_box(table: str, key: list[str], columns: "list[sa.Column[Any]]", **opt
     box = sa.Column("box", sa.Integer(), nullable=False)
     op.create_table(table, box, *fresh, sa.PrimaryKeyConstraint("box", *key), **options)
     names = ", ".join(f'"{column.name}"' for column in columns)
-    op.execute(f"INSERT INTO {table} (box, {names}) SELECT 0, {names} FROM {table}_before")  # noqa: S608 - our own names
+    op.execute(f"INSERT INTO {table} (box, {names}) SELECT 0, {names} FROM {table}_before")
     op.drop_table(f"{table}_before")
