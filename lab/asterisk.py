@@ -17,7 +17,7 @@ from string import Template
 from lab.tree import LabError
 
 CONFIGURATION = Path(__file__).parent / "etc"
-PHONES = range(101, 121)
+PHONES = range(101, 150)
 PROVIDER_HOST = 250  # last byte of the address at which the lab's telephone company listens
 LOCKS = Path("/run/lock")  # one for the machine, whatever cache folder a lab uses
 
@@ -86,7 +86,7 @@ class Asterisk:
     def write_configuration(self) -> None:
         """Lay the lab's own Asterisk configuration; pbxd's part is added by pbxd's own generator."""
         uid, gid = owner(self.tree)
-        for part in ("etc", "log", "log/cdr-csv", "spool", "lib", "run"):
+        for part in ("etc", "log", "log/cdr-csv", "spool", "spool/outgoing", "lib", "run"):
             (self.folder / part).mkdir(parents=True, exist_ok=True)
             os.chown(self.folder / part, uid, gid)
         names = {"network": self.network, "address": self.address, "provider": self.provider}
@@ -144,6 +144,14 @@ class Asterisk:
                 return read_answer(link)
             except (ConnectionError, TimeoutError):
                 return ""
+
+    def call_file(self, text: str) -> None:
+        """Have it place a call: a file moved into its outgoing spool, as Asterisk asks for it."""
+        outgoing = self.folder / "spool" / "outgoing"
+        file = self.folder / "spool" / "click.call"
+        file.write_text(text)
+        os.chown(file, *owner(self.tree))
+        file.rename(outgoing / f"{time.time_ns()}.call")
 
     def stop(self) -> None:
         """Ask it to stop now; returns when it is gone."""
@@ -215,5 +223,6 @@ def phone_sections(extension: int, address: str) -> str:
     """The pjsip.conf sections of one phone: found by its user name, reached at a fixed address."""
     return (
         f"\n[{extension}](phone)\naors={extension}\ncallerid=Phone {extension} <{extension}>\n"
+        f"named_call_group={(extension - 1) // 4}\nnamed_pickup_group={(extension - 1) // 4}\n"
         f"[{extension}](reached)\ncontact=sip:{extension}@{address}:5060\n"
     )

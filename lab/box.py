@@ -12,9 +12,8 @@ from typing import Any
 
 from lab.asterisk import Asterisk, cpu_seconds, owner, wait_until
 from lab.phones import Phones
-from lab.tree import LabError, Say, ensure_tree
+from lab.tree import LabError, Say, ensure_tree, environment
 
-PROJECT = Path(__file__).parent.parent
 CONFIGURATION = """
 site:
   name: lab
@@ -164,8 +163,3 @@ class Box:
         finally:
             self.pbxd.kill()
             self.asterisk.discard()
-
-
-def environment() -> dict[str, str]:
-    """For our own commands: found wherever they are started."""
-    return {**os.environ, "PYTHONPATH": str(PROJECT)}

@@ -12,8 +12,9 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+PROJECT = Path(__file__).parent.parent
 SUITE = "forky"
-PACKAGES = "asterisk,asterisk-modules,asterisk-core-sounds-en-wav,ca-certificates"
+PACKAGES = "asterisk,asterisk-modules,asterisk-core-sounds-en-wav,ca-certificates,baresip-core,libfaketime"
 HOST_PACKAGES = {"mmdebstrap": "mmdebstrap", "sipp": "sip-tester", "sox": "sox", "systemd-analyze": "systemd"}
 READY = "pbxd-lab-tree"
 
@@ -22,6 +23,11 @@ Say = Callable[[str], None]
 
 class LabError(Exception):
     """The lab cannot be had; the message says why and what was tried."""
+
+
+def environment() -> dict[str, str]:
+    """For our own commands: found wherever they are started."""
+    return {**os.environ, "PYTHONPATH": str(PROJECT)}
 
 
 def cache_folder() -> Path:
@@ -63,7 +69,8 @@ def ensure_tree(say: Say) -> Path:
     tree = cache / f"asterisk-{SUITE}"
     with (cache / "build.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (tree / READY).exists():
+        ready = tree / READY
+        if not ready.exists() or ready.read_text() != PACKAGES:  # an older lab made it with fewer
             build(tree, say)
     return tree
 
@@ -90,6 +97,6 @@ def build(tree: Path, say: Say) -> None:
     (unfinished / "etc/nsswitch.conf").write_text("passwd: files\ngroup: files\nhosts: files\n")
     (unfinished / "etc/hosts").touch()  # a place to mount this instance's own over
     (unfinished / "lab").mkdir()
-    (unfinished / READY).write_text("complete\n")
+    (unfinished / READY).write_text(PACKAGES)
     unfinished.rename(tree)
     say(f"the tree is ready in {tree}")

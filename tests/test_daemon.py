@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from lab.asterisk import wait_until
-from lab.box import environment
+from lab.tree import environment
 
 CONFIG = """
 site: {{trunks: ["PJSIP/trunk-*"], extensions: [1XX]}}

@@ -9,6 +9,8 @@ from typing import Any
 from pbxd.calls.cel import CelEvent, id_order
 from pbxd.calls.talk import Stay
 
+OUTGOING = "(Outgoing Line)"  # what Asterisk writes as the application's data of a channel that it dialled
+
 
 @dataclass(slots=True)
 class AppRun:
@@ -35,6 +37,12 @@ class Channel:
     account: str = ""
     stays: list[Stay] = field(default_factory=list)
     apps: list[AppRun] = field(default_factory=list)
+    music: list[tuple[int, int]] = field(default_factory=list)  # music on hold was played to it, from when to when
+    music_since: int | None = None
+    parked: list[tuple[int, int]] = field(default_factory=list)  # in a parking lot, from when to when
+    parked_since: int | None = None
+    outgoing: bool = False  # Asterisk dialled it: a phone or trunk that was called, by a call or by a program
+    ran_at: str = ""  # extension at which it first ran an application
     in_bridge: dict[str, int] = field(default_factory=dict)  # bridge -> since when
 
     @property
@@ -53,6 +61,11 @@ class Channel:
         return self.first.channel.rpartition("-")[0] or self.first.channel
 
     @property
+    def dialled(self) -> str:
+        """What was dialled on it; a channel that Asterisk dialled itself has dialled nothing."""
+        return "" if self.outgoing else self.first.exten
+
+    @property
     def local(self) -> bool:
         """Whether it is half of a Local channel: plumbing, not a party."""
         return self.first.channel.startswith("Local/")
@@ -66,6 +79,8 @@ class Channel:
             self.name = event.cid_name
         if event.account:
             self.account = event.account
+        if event.app_data == OUTGOING:
+            self.outgoing = True
         rule = _RULES.get(event.type)
         if rule is not None:
             rule(self, event)
@@ -75,6 +90,20 @@ class Channel:
         for bridge, since in self.in_bridge.items():
             self.stays.append(Stay(self.uniqueid, bridge, since, at))
         self.in_bridge.clear()
+        self.stop_music(at)
+        self.leave_lot(at)
+
+    def stop_music(self, at: int) -> None:
+        """No music on hold any more."""
+        if self.music_since is not None:
+            self.music.append((self.music_since, at))
+            self.music_since = None
+
+    def leave_lot(self, at: int) -> None:
+        """Not parked any more."""
+        if self.parked_since is not None:
+            self.parked.append((self.parked_since, at))
+            self.parked_since = None
 
 
 def _answer(channel: Channel, event: CelEvent) -> None:
@@ -94,6 +123,7 @@ def _exit(channel: Channel, event: CelEvent) -> None:
 
 
 def _app_start(channel: Channel, event: CelEvent) -> None:
+    channel.ran_at = channel.ran_at or event.exten
     channel.apps.append(AppRun(event.app.lower(), event.app_data, event.at))
 
 
@@ -116,12 +146,34 @@ def _end(channel: Channel, event: CelEvent) -> None:
     channel.end = event.at
 
 
+def _stream_begin(channel: Channel, event: CelEvent) -> None:
+    if event.user_type == "MOH_STREAM_BEGIN" and channel.music_since is None:
+        channel.music_since = event.at
+
+
+def _stream_end(channel: Channel, event: CelEvent) -> None:
+    if event.user_type == "MOH_STREAM_END":
+        channel.stop_music(event.at)
+
+
+def _park_start(channel: Channel, event: CelEvent) -> None:
+    channel.parked_since = event.at
+
+
+def _park_end(channel: Channel, event: CelEvent) -> None:
+    channel.leave_lot(event.at)
+
+
 _RULES = {
     "ANSWER": _answer,
     "BRIDGE_ENTER": _enter,
     "BRIDGE_EXIT": _exit,
     "APP_START": _app_start,
     "APP_END": _app_end,
+    "STREAM_BEGIN": _stream_begin,
+    "STREAM_END": _stream_end,
+    "PARK_START": _park_start,
+    "PARK_END": _park_end,
     "HANGUP": _hangup,
     "CHAN_END": _end,
 }

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from pbxd.calls.annotations import annotate
 from pbxd.calls.cel import CelEvent, id_order
 from pbxd.calls.channels import AppRun, Channel, read_channels
 from pbxd.calls.disposition import Facts, judge
-from pbxd.calls.record import CallRecord, Leg, Moment, QueueVisit, Transfer
+from pbxd.calls.queues import queue_visits
+from pbxd.calls.record import CallRecord, Leg
 from pbxd.calls.site import Site
-from pbxd.calls.talk import Interval, connected, length, minus, union
+from pbxd.calls.talk import Interval, Stay, connected, held, length, minus, union, without_held
+from pbxd.calls.timeline import timeline
+from pbxd.calls.transfers import transfers
 
-SAME_MOMENT = 50_000  # µs between the end of an application and the hang-up that ended it
 CALLER_HUNG_UP = "caller"
 
 
@@ -23,9 +26,14 @@ def derive(events: Sequence[CelEvent], site: Site, *, cut: bool = False, known_a
         channel.close(channel.end if channel.ended else last)
     parties = [channel for channel in channels.values() if not channel.local] or list(channels.values())
     caller = parties[0]
-    talked = _talk(list(channels.values()), parties)
-    visits = _queue_visits(channels, talked)
-    legs = tuple(_leg(channel, caller, talked, site) for channel in parties)
+    stays = [stay for channel in channels.values() for stay in channel.stays]
+    music = {channel.uniqueid: channel.music for channel in channels.values() if channel.music}
+    on_hold = held(stays, music) if music else {}
+    talked = _talk(list(channels.values()), parties, without_held(stays, on_hold) if on_hold else stays)
+    visits = queue_visits(channels, talked)
+    moves = transfers(events, channels, site)
+    told = annotate(events)
+    legs = tuple(_leg(channel, caller, talked, on_hold, site) for channel in parties)
     mailbox = _mailbox(caller, channels)
     hung_up_by = _hung_up_by(caller, parties)
     queue_outcome = visits[-1].outcome if visits else ""
@@ -40,6 +48,7 @@ def derive(events: Sequence[CelEvent], site: Site, *, cut: bool = False, known_a
             answered=caller.answer is not None,
             cause=_cause(caller),
             by_caller=hung_up_by == CALLER_HUNG_UP,
+            outgoing=caller.outgoing,
         )
     )
     talk = union(interval for intervals in talked.values() for interval in intervals)
@@ -50,7 +59,7 @@ def derive(events: Sequence[CelEvent], site: Site, *, cut: bool = False, known_a
         start=min(channel.first.at for channel in channels.values()),
         answer=caller.answer,
         end=max(channel.end for channel in channels.values()),
-        direction=_direction(legs),
+        direction=_direction(legs, caller),
         disposition=disposition,
         reason=reason,
         cause=_cause(caller),
@@ -58,23 +67,27 @@ def derive(events: Sequence[CelEvent], site: Site, *, cut: bool = False, known_a
         caller_number=legs[0].number,
         caller_name=legs[0].name,
         caller_endpoint=caller.endpoint,
-        dialled=caller.first.exten,
+        dialled=_dialled(caller, channels),
         answered_by=_answered_by(legs),
-        account=caller.account,
+        account=told.account or caller.account,
         ring_time=length(minus(minus(_ringing(legs), talk), queued)),
         queue_time=sum(visit.wait for visit in visits),
         talk_time=length(talk),
+        hold_time=length(union(interval for intervals in on_hold.values() for interval in intervals)),
+        park_time=length(union(interval for channel in channels.values() for interval in channel.parked)),
         mailbox=mailbox,
+        customer=told.customer,
+        tags=told.tags,
         legs=legs,
         queues=visits,
-        transfers=_transfers(events),
-        timeline=_timeline(events, legs, visits),
+        transfers=moves,
+        timeline=timeline(events, legs, visits, moves),
         linkedids=tuple(sorted({event.linkedid for event in events}, key=id_order)),
         replaces=tuple(sorted(set(known_as) - {own_id})),
     )
 
 
-def _talk(channels: Sequence[Channel], parties: Sequence[Channel]) -> dict[str, list[Interval]]:
+def _talk(channels: Sequence[Channel], parties: Sequence[Channel], stays: Sequence[Stay]) -> dict[str, list[Interval]]:
     halves: dict[str, str] = {}
     pairs: dict[str, str] = {}
     for channel in channels:
@@ -84,11 +97,16 @@ def _talk(channels: Sequence[Channel], parties: Sequence[Channel]) -> dict[str, 
             if other != channel.uniqueid:
                 pairs[other] = channel.uniqueid
                 pairs[channel.uniqueid] = other
-    stays = [stay for channel in channels for stay in channel.stays]
     return connected(stays, pairs, frozenset(party.uniqueid for party in parties))
 
 
-def _leg(channel: Channel, caller: Channel, talked: dict[str, list[Interval]], site: Site) -> Leg:
+def _leg(
+    channel: Channel,
+    caller: Channel,
+    talked: dict[str, list[Interval]],
+    on_hold: dict[str, list[Interval]],
+    site: Site,
+) -> Leg:
     trunk = site.is_trunk(channel.endpoint)
     number = channel.number if trunk or channel is caller else site.number_of(channel.endpoint, channel.number)
     return Leg(
@@ -104,6 +122,7 @@ def _leg(channel: Channel, caller: Channel, talked: dict[str, list[Interval]], s
         end=channel.end,
         talked=tuple(talked.get(channel.uniqueid, ())),
         cause=_cause(channel),
+        held=tuple(on_hold.get(channel.uniqueid, ())),
     )
 
 
@@ -120,10 +139,21 @@ def _hung_up_by(caller: Channel, parties: Sequence[Channel]) -> str:
     return "called" if any(source == party.channel for party in parties) else "system"
 
 
-def _direction(legs: Sequence[Leg]) -> str:
-    if legs[0].trunk:
+def _direction(legs: Sequence[Leg], caller: Channel) -> str:
+    if legs[0].trunk and not caller.outgoing:
         return "inbound"
-    return "outbound" if any(leg.trunk for leg in legs[1:]) else "internal"
+    return "outbound" if any(leg.trunk for leg in legs) else "internal"
+
+
+def _dialled(caller: Channel, channels: dict[str, Channel]) -> str:
+    """What the caller dialled. In a call that a program placed: where the program sent the end that was called first.
+
+    A program's Local channel has that extension on its first half; the second half only calls the phone.
+    """
+    if not caller.outgoing:
+        return caller.first.exten
+    halves = [channel for channel in channels.values() if channel.channel.endswith(";1")]
+    return next((channel.ran_at for channel in (caller, *halves) if channel.ran_at), "")
 
 
 def _answered_by(legs: Sequence[Leg]) -> str:
@@ -147,93 +177,3 @@ def _mailbox(caller: Channel, channels: dict[str, Channel]) -> str:
         for run in _runs(channel, "voicemail"):
             return run.data.partition(",")[0].partition("&")[0]
     return ""
-
-
-def _queue_visits(channels: dict[str, Channel], talked: dict[str, list[Interval]]) -> tuple[QueueVisit, ...]:
-    visits = [
-        _queue_visit(channel, run, channels, talked) for channel in channels.values() for run in _runs(channel, "queue")
-    ]
-    return tuple(sorted(visits, key=lambda visit: visit.joined))
-
-
-def _queue_visit(
-    channel: Channel, run: AppRun, channels: dict[str, Channel], talked: dict[str, list[Interval]]
-) -> QueueVisit:
-    left = run.end if run.end is not None else channel.end
-    entered = [stay for stay in channel.stays if run.start <= stay.start <= left]
-    first = min(entered, key=lambda stay: stay.start, default=None)
-    agent = ""
-    if first is not None:
-        others = [stay for other in channels.values() for stay in other.stays if stay.bridge == first.bridge]
-        agents = [channels[stay.channel] for stay in others if stay.channel != channel.uniqueid]
-        agents.sort(key=lambda other: other.uniqueid not in talked)
-        agent = agents[0].endpoint if agents else ""
-    if first is not None:
-        outcome = "answered"
-    elif _left_by_hanging_up(channel, left):
-        outcome = "abandoned"
-    else:
-        outcome = "left"
-    answer = None if first is None else first.start
-    return QueueVisit(run.data.partition(",")[0], run.start, answer, left, agent, outcome)
-
-
-def _left_by_hanging_up(channel: Channel, left: int) -> bool:
-    """Asterisk stamps the end of an application and the hang-up that caused it with the same time."""
-    if channel.hangup_at is None:
-        return True
-    return str(channel.hangup.get("hangupsource", "")) == channel.channel and channel.hangup_at - left <= SAME_MOMENT
-
-
-def _transfers(events: Sequence[CelEvent]) -> tuple[Transfer, ...]:
-    transfers = []
-    for event in events:
-        details = event.details() if event.type in ("BLINDTRANSFER", "ATTENDEDTRANSFER") else {}
-        if event.type == "BLINDTRANSFER":
-            transfers.append(Transfer(event.at, "blind", event.uniqueid, str(details.get("extension", ""))))
-        elif event.type == "ATTENDEDTRANSFER":
-            to = (
-                details.get("transfer_target_channel_uniqueid")
-                or details.get("channel2_uniqueid")
-                or details.get("app")
-            )
-            transfers.append(Transfer(event.at, "attended", event.uniqueid, str(to or "")))
-    return tuple(sorted(transfers, key=lambda transfer: (transfer.at, id_order(transfer.by))))
-
-
-TOLD = {  # lines that go into the timeline as they are, and the column that says more
-    "PICKUP": "channel",
-    "PARK_START": "channel",
-    "PARK_END": "channel",
-    "FORWARD": "channel",
-    "USER_DEFINED": "user_type",
-}
-
-
-def _timeline(events: Sequence[CelEvent], legs: Sequence[Leg], visits: Sequence[QueueVisit]) -> tuple[Moment, ...]:
-    moments = [Moment(legs[0].start, "start", legs[0].uniqueid, legs[0].endpoint)]
-    for leg in legs:
-        if leg.role == "called":
-            moments.append(Moment(leg.start, "dial", leg.uniqueid, leg.endpoint))
-        if leg.answer is not None:
-            moments.append(Moment(leg.answer, "answer", leg.uniqueid, leg.endpoint))
-        moments.append(Moment(leg.end, "hangup", leg.uniqueid, leg.endpoint))
-    for visit in visits:
-        moments.append(Moment(visit.joined, "queue_join", "", visit.queue))
-        if visit.answer is not None:
-            moments.append(Moment(visit.answer, "queue_answer", "", visit.agent))
-        moments.append(
-            Moment(
-                visit.left,
-                f"queue_{visit.outcome}" if visit.answer is None else "queue_done",
-                "",
-                visit.queue,
-            )
-        )
-    moments.extend(Moment(move.at, f"{move.kind}_transfer", move.by, move.to) for move in _transfers(events))
-    for event in events:
-        if event.type in TOLD:
-            moments.append(Moment(event.at, event.type.lower(), event.uniqueid, str(getattr(event, TOLD[event.type]))))
-        elif event.type == "APP_START" and event.app.lower() == "voicemail":
-            moments.append(Moment(event.at, "voicemail", event.uniqueid, event.app_data.partition(",")[0]))
-    return tuple(sorted(moments, key=lambda moment: moment.at))

@@ -22,6 +22,7 @@ class Facts:
     answered: bool  # the caller's channel was answered, by whatever
     cause: int  # Q.850
     by_caller: bool  # the caller hung up
+    outgoing: bool = False  # a program placed the call: the caller's phone was called too
 
 
 DIAL_STATUS = {
@@ -68,6 +69,7 @@ RULES: tuple[Rule, ...] = (
     ),
     (lambda f: f.dialled_out and f.dial_status in DIAL_STATUS, lambda f: DIAL_STATUS[f.dial_status]),
     (lambda f: f.answered, lambda _: ("answered", "application")),
+    (lambda f: f.outgoing, lambda f: CAUSE.get(f.cause, ("no_answer", "no_answer"))),
     (lambda f: f.by_caller, lambda _: ("no_answer", "cancelled")),
     (lambda f: f.cause in CAUSE, lambda f: CAUSE[f.cause]),
     (lambda f: f.dialled_out, lambda _: ("no_answer", "no_answer")),

@@ -11,6 +11,15 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
+class Quality:
+    """How a leg sounded in one direction, over the whole leg."""
+
+    loss: float  # fraction of packets
+    jitter: float  # ms
+    mos: float  # 1 to 4.5, by the E-model
+
+
+@dataclass(frozen=True, slots=True)
 class Leg:
     """One party's channel in the call. Local channels are plumbing, not legs."""
 
@@ -26,6 +35,10 @@ class Leg:
     end: int
     talked: tuple[tuple[int, int], ...]  # from when to when it was connected with another party
     cause: int  # Q.850, 0 if Asterisk gave none
+    held: tuple[tuple[int, int], ...] = ()  # from when to when it was on hold
+    sent: Quality | None = None  # what the party heard, as its own reports say; None if it sent none
+    received: Quality | None = None  # what Asterisk heard of the party
+    rtt: float | None = None  # ms, there and back between Asterisk and the party
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +65,7 @@ class Transfer:
     at: int
     kind: str  # blind | attended
     by: str  # uniqueid of the leg that transferred
-    to: str  # extension, or uniqueid of the channel, that it went to
+    to: str  # number that it went to
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +100,11 @@ class CallRecord:
     ring_time: int
     queue_time: int
     talk_time: int
+    hold_time: int
+    park_time: int
     mailbox: str
+    customer: str  # as the dialplan told: PBXD_CUSTOMER
+    tags: tuple[str, ...]  # as the dialplan told: PBXD_TAG
     legs: tuple[Leg, ...]
     queues: tuple[QueueVisit, ...]
     transfers: tuple[Transfer, ...]
@@ -142,7 +159,11 @@ def as_json(record: CallRecord) -> dict[str, Any]:
         "ring_time": seconds(record.ring_time),
         "queue_time": seconds(record.queue_time),
         "talk_time": seconds(record.talk_time),
+        "hold_time": seconds(record.hold_time),
+        "park_time": seconds(record.park_time),
         "mailbox": record.mailbox,
+        "customer": record.customer,
+        "tags": list(record.tags),
         "linkedids": list(record.linkedids),
         "legs": [_leg(leg) for leg in record.legs],
         "queues": [_visit(visit) for visit in record.queues],
@@ -167,8 +188,16 @@ def _leg(leg: Leg) -> dict[str, Any]:
         "end": iso(leg.end),
         "talked": [[iso(start), iso(end)] for start, end in leg.talked],
         "talk_time": seconds(sum(end - start for start, end in leg.talked)),
+        "held": [[iso(start), iso(end)] for start, end in leg.held],
+        "sent": _quality(leg.sent),
+        "received": _quality(leg.received),
+        "rtt": leg.rtt,
         "cause": leg.cause,
     }
+
+
+def _quality(quality: Quality | None) -> dict[str, float] | None:
+    return None if quality is None else {"loss": quality.loss, "jitter": quality.jitter, "mos": quality.mos}
 
 
 def _visit(visit: QueueVisit) -> dict[str, Any]:

@@ -45,6 +45,36 @@ def connected(stays: Iterable[Stay], pairs: Mapping[str, str], parties: frozense
     return talked
 
 
+def held(stays: Iterable[Stay], music: Mapping[str, list[Interval]]) -> dict[str, list[Interval]]:
+    """For each channel the intervals in which it was on hold: in a bridge with another, and hearing `music` instead of it."""
+    stays = list(stays)
+    found = {}
+    for channel, played in music.items():
+        mine = [stay for stay in stays if stay.channel == channel]
+        shared = union(
+            (max(stay.start, other.start), min(stay.end, other.end))
+            for stay in mine
+            for other in stays
+            if other.bridge == stay.bridge
+            and other.channel != channel
+            and other.start < stay.end
+            and stay.start < other.end
+        )
+        intervals = minus(shared, minus(shared, union(played)))
+        if intervals:
+            found[channel] = intervals
+    return found
+
+
+def without_held(stays: Iterable[Stay], on_hold: Mapping[str, list[Interval]]) -> list[Stay]:
+    """The stays less the time on hold: who hears music talks to nobody."""
+    return [
+        Stay(stay.channel, stay.bridge, start, end)
+        for stay in stays
+        for start, end in minus([(stay.start, stay.end)], on_hold.get(stay.channel, []))
+    ]
+
+
 def _two(stays: list[Stay], parties: frozenset[str]) -> dict[str, list[Interval]]:
     """The ordinary call: two channels, one bridge."""
     one, two = stays

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pbxd.calls.record import CallRecord, Leg, Moment, QueueVisit, Transfer
+from pbxd.calls.record import CallRecord, Leg, Moment, Quality, QueueVisit, Transfer
 
 CALL = [
     "call_id", "start", "answer", "end", "direction", "disposition", "reason", "cause", "hung_up_by", "caller_number",
     "caller_name", "caller_endpoint", "dialled", "answered_by", "account", "ring_time", "queue_time", "talk_time",
-    "mailbox", "linkedids",
+    "hold_time", "park_time", "mailbox", "customer", "tags", "linkedids",
 ]  # fmt: skip
 LEG = [
     "uniqueid",
@@ -25,7 +25,23 @@ LEG = [
     "end",
     "talked",
     "cause",
+    "held",
+    "sent_loss",
+    "sent_jitter",
+    "sent_mos",
+    "received_loss",
+    "received_jitter",
+    "received_mos",
+    "rtt",
 ]
+PLAIN_LEG = [
+    *LEG[: LEG.index("trunk")],
+    "start",
+    "answer",
+    "end",
+    "cause",
+    "rtt",
+]  # columns that are fields as they stand
 EVENT = ["at", "kind", "uniqueid", "detail"]
 QUEUE = ["queue", "joined", "answer", "left", "agent", "outcome"]
 TRANSFER = ["at", "kind", "by", "to"]
@@ -38,8 +54,8 @@ def call_row(key: int, box: int, record: CallRecord) -> tuple[Any, ...]:
     return (
         key, box, record.id, record.start, record.answer, record.end, record.direction, record.disposition, record.reason,
         record.cause, record.hung_up_by, record.caller_number, record.caller_name, record.caller_endpoint, record.dialled,
-        record.answered_by, record.account, record.ring_time, record.queue_time, record.talk_time, record.mailbox,
-        " ".join(record.linkedids),
+        record.answered_by, record.account, record.ring_time, record.queue_time, record.talk_time, record.hold_time,
+        record.park_time, record.mailbox, record.customer, "\n".join(record.tags), " ".join(record.linkedids),
     )  # fmt: skip
 
 
@@ -48,7 +64,8 @@ def leg_rows(key: int, record: CallRecord) -> Rows:
     return [
         (
             key, position, leg.uniqueid, leg.channel, leg.endpoint, leg.role, leg.number, leg.name, leg.trunk, leg.start,
-            leg.answer, leg.end, " ".join(f"{start}-{end}" for start, end in leg.talked), leg.cause,
+            leg.answer, leg.end, _intervals(leg.talked), leg.cause, _intervals(leg.held), *_quality(leg.sent),
+            *_quality(leg.received), leg.rtt,
         )
         for position, leg in enumerate(record.legs)
     ]  # fmt: skip
@@ -84,18 +101,12 @@ def record_of(
     transfers: Iterable[Mapping[str, Any]],
 ) -> CallRecord:
     """The record again, from its rows (each ordered by position)."""
-    own = {name: call[name] for name in CALL if name not in ("call_id", "linkedids")}
+    own = {name: call[name] for name in CALL if name not in ("call_id", "tags", "linkedids")}
     return CallRecord(
         id=call["call_id"],
         linkedids=tuple(call["linkedids"].split()),
-        legs=tuple(
-            Leg(
-                **{name: leg[name] for name in LEG if name not in ("talked", "trunk")},
-                trunk=bool(leg["trunk"]),
-                talked=tuple(_interval(part) for part in leg["talked"].split()),
-            )
-            for leg in legs
-        ),
+        tags=tuple(call["tags"].splitlines()),
+        legs=tuple(_leg(leg) for leg in legs),
         timeline=tuple(Moment(**{name: event[name] for name in EVENT}) for event in events),
         queues=tuple(QueueVisit(**{name: visit[name] for name in QUEUE}) for visit in queues),
         transfers=tuple(Transfer(**{name: transfer[name] for name in TRANSFER}) for transfer in transfers),
@@ -103,6 +114,30 @@ def record_of(
     )
 
 
-def _interval(text: str) -> tuple[int, int]:
-    start, _, end = text.partition("-")
-    return int(start), int(end)
+def _leg(leg: Mapping[str, Any]) -> Leg:
+    return Leg(
+        **{name: leg[name] for name in PLAIN_LEG},
+        trunk=bool(leg["trunk"]),
+        talked=_read_intervals(leg["talked"]),
+        held=_read_intervals(leg["held"]),
+        sent=_read_quality(leg, "sent"),
+        received=_read_quality(leg, "received"),
+    )
+
+
+def _intervals(intervals: Iterable[tuple[int, int]]) -> str:
+    return " ".join(f"{start}-{end}" for start, end in intervals)
+
+
+def _read_intervals(text: str) -> tuple[tuple[int, int], ...]:
+    pairs = (part.partition("-") for part in text.split())
+    return tuple((int(start), int(end)) for start, _, end in pairs)
+
+
+def _quality(quality: Quality | None) -> tuple[float | None, float | None, float | None]:
+    return (None, None, None) if quality is None else (quality.loss, quality.jitter, quality.mos)
+
+
+def _read_quality(leg: Mapping[str, Any], way: str) -> Quality | None:
+    mos = leg[f"{way}_mos"]
+    return None if mos is None else Quality(leg[f"{way}_loss"], leg[f"{way}_jitter"], mos)

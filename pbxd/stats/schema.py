@@ -70,7 +70,11 @@ class Call(Base):
     ring_time: Mapped[int] = mapped_column(Micros)
     queue_time: Mapped[int] = mapped_column(Micros)
     talk_time: Mapped[int] = mapped_column(Micros)
+    hold_time: Mapped[int] = mapped_column(Micros)
+    park_time: Mapped[int] = mapped_column(Micros)
     mailbox: Mapped[str]
+    customer: Mapped[str]
+    tags: Mapped[str]  # a line each
     linkedids: Mapped[str]  # joined by spaces
 
 
@@ -94,6 +98,14 @@ class CallLeg(Base):
     end: Mapped[int] = mapped_column(Micros)
     talked: Mapped[str]  # "from-to from-to", microseconds
     cause: Mapped[int]
+    held: Mapped[str]  # as talked
+    sent_loss: Mapped[float | None]  # fraction; what the party heard. None: it sent no report
+    sent_jitter: Mapped[float | None]  # ms
+    sent_mos: Mapped[float | None]
+    received_loss: Mapped[float | None]  # what Asterisk heard of the party
+    received_jitter: Mapped[float | None]
+    received_mos: Mapped[float | None]
+    rtt: Mapped[float | None]  # ms
 
 
 class CallEvent(Base):

@@ -108,9 +108,9 @@ def test_uniqueids_compare_as_numbers() -> None:
 def test_a_late_line_gives_the_record_again_with_it() -> None:
     interpreter = Interpreter(SITE)
     (first,) = feed(interpreter, event("CHAN_START", A, 0), event("CHAN_END", A, 1), event("LINKEDID_END", A, 1))
-    (second,) = feed(interpreter, event("USER_DEFINED", A, 0.5, user_type="PBXD_TAG"))
+    (second,) = feed(interpreter, event("PBXD_TAG", A, 0.5, user_type="PBXD_TAG"))
     assert second.id == first.id
-    assert "user_defined" in [moment.kind for moment in second.timeline]
+    assert "user_event" in [moment.kind for moment in second.timeline]
 
 
 def test_ended_calls_that_turn_out_to_be_one_replace_their_records() -> None:

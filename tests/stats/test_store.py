@@ -145,13 +145,13 @@ async def test_migrations_make_the_models(url: str, writer: Writer) -> None:
     assert await asyncio.to_thread(migrate, url) is False
 
 
-def test_a_store_of_the_first_pbxd_is_taken_over(tmp_path: Path, calls: list[CallRecord]) -> None:
+def test_a_store_of_an_earlier_pbxd_is_taken_over(tmp_path: Path, calls: list[CallRecord]) -> None:
     """What was stored before boxes, rollups and retention had their tables is all there afterwards."""
     path = tmp_path / "stats.db"
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.set_main_option("sqlalchemy.url", f"sqlite:///{path}")
-    command.upgrade(config, "0001")
+    command.upgrade(config, "0002")
     with closing(sqlite3.connect(path)) as connection:
         row = rows.call_row(1, 0, calls[0])
         values = (row[0], *row[2:])

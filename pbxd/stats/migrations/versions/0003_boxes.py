@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0003"
-down_revision = "0001"
+down_revision = "0002"
 MICROS = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 CHILDREN = ("call_legs", "call_events", "call_queues", "call_transfers")
 QUEUE_LOG = ("call_id", "queue", "agent", "event", "data")

@@ -1,0 +1,191 @@
+"""A soft phone by PJSIP, the SIP stack of many real phones: a process of its own, told what to do by `lab.desk`.
+
+A command is a line of JSON on standard input, an event a line of JSON on standard output. One process and not a library in
+ours: a C library that fails takes nothing with it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from itertools import count
+from typing import Any
+
+import pjsua2 as pj
+
+POLL = 10  # ms
+TONE_HZ = 440
+LINES = 4  # calls that one phone can have at once
+
+
+def tell(**event: object) -> None:
+    """One event for the desk."""
+    sys.stdout.write(json.dumps(event) + "\n")
+    sys.stdout.flush()
+
+
+class Line(pj.Call):  # type: ignore[misc]  # the library has no types
+    """One call of one phone."""
+
+    def __init__(self, phone: Account, name: str, call_id: int = pj.PJSUA_INVALID_ID) -> None:
+        super().__init__(phone, call_id)
+        self.phone = phone
+        self.name = name
+
+    def onCallState(self, _prm: object) -> None:  # noqa: N802 - the library's name
+        """Tell how far the call is."""
+        info = self.getInfo()
+        tell(event="state", line=self.name, phone=self.phone.number, state=info.stateText, code=info.lastStatusCode)
+        if info.state == pj.PJSIP_INV_STATE_DISCONNECTED:
+            self.phone.over(self)
+
+    def onCallMediaState(self, _prm: object) -> None:  # noqa: N802
+        """Speak a tone into every call that has sound."""
+        info = self.getInfo()  # held by name: its list of media goes when it goes
+        for index, media in enumerate(info.media):
+            if media.type == pj.PJMEDIA_TYPE_AUDIO and media.status == pj.PJSUA_CALL_MEDIA_ACTIVE:
+                self.phone.telephone.tone.startTransmit(self.getAudioMedia(index))
+                tell(event="media", line=self.name, phone=self.phone.number)
+
+    def onCallTransferStatus(self, prm: Any) -> None:  # noqa: N802, ANN401
+        """Tell how a transfer that this phone asked for went."""
+        tell(event="transfer", line=self.name, phone=self.phone.number, code=prm.statusCode, final=prm.finalNotify)
+
+
+class Account(pj.Account):  # type: ignore[misc]
+    """The phone's account at Asterisk: no registration, Asterisk knows its address."""
+
+    def __init__(self, telephone: Telephone, number: str, address: str) -> None:
+        super().__init__()
+        self.telephone = telephone
+        self.number = number
+        config = pj.AccountConfig()
+        config.idUri = f'"Phone {number}" <sip:{number}@{telephone.registrar}>'
+        config.sipConfig.transportId = telephone.listen(address)
+        config.mediaConfig.transportConfig.boundAddress = address
+        config.mediaConfig.transportConfig.port = 20000
+        config.mediaConfig.transportConfig.portRange = 4 * LINES
+        config.callConfig.timerUse = pj.PJSUA_SIP_TIMER_INACTIVE
+        self.create(config)
+
+    def onIncomingCall(self, prm: Any) -> None:  # noqa: N802, ANN401
+        """A call for this phone: the desk says what becomes of it."""
+        line = Line(self, f"{self.number}:in{next(self.telephone.numbers)}", prm.callId)
+        self.telephone.lines[line.name] = line
+        tell(event="incoming", line=line.name, phone=self.number, sender=line.getInfo().remoteUri)
+
+    def over(self, line: Line) -> None:
+        """The call has ended; the object goes when the library is out of its callback."""
+        self.telephone.ended.append(line)
+        self.telephone.lines.pop(line.name, None)
+
+
+class Telephone:
+    """The phone, and the library under it."""
+
+    def __init__(self, registrar: str, number: str, address: str) -> None:
+        self.registrar = registrar
+        self.endpoint = pj.Endpoint()
+        self.endpoint.libCreate()
+        config = pj.EpConfig()
+        config.uaConfig.threadCnt = 0
+        config.uaConfig.mainThreadOnly = True
+        config.uaConfig.maxCalls = LINES
+        config.logConfig.level = config.logConfig.consoleLevel = 0
+        config.medConfig.noVad = True
+        self.endpoint.libInit(config)
+        self.endpoint.audDevManager().setNullDev()
+        self.endpoint.libStart()
+        for codec in self.endpoint.codecEnum2():
+            self.endpoint.codecSetPriority(codec.codecId, 255 if codec.codecId.startswith("PCMA/") else 0)
+        self.tone = pj.ToneGenerator()
+        self.tone.createToneGenerator(8000, 1)
+        sound = pj.ToneDesc()
+        sound.freq1, sound.freq2, sound.on_msec, sound.off_msec = TONE_HZ, 0, 1000, 0
+        self.tone.play(pj.ToneDescVector([sound]), True)
+        self.numbers = count(1)
+        self.lines: dict[str, Line] = {}
+        self.ended: list[Line] = []
+        self.account = Account(self, number, address)
+
+    def listen(self, address: str) -> int:
+        """A UDP transport at `address`:5060; its number."""
+        config = pj.TransportConfig()
+        config.port = 5060
+        config.boundAddress = address
+        return int(self.endpoint.transportCreate(pj.PJSIP_TRANSPORT_UDP, config))
+
+    def obey(self, order: dict[str, Any]) -> None:
+        """Carry out one command; a fault is told, not raised."""
+        try:
+            getattr(self, "do_" + order.pop("do"))(**order)
+        except pj.Error as error:
+            tell(event="fault", what=str(order), why=error.reason)
+
+    def do_call(self, to: str, line: str) -> None:
+        """Call `to`; the call is known as `line`."""
+        made = self.lines[line] = Line(self.account, line)
+        made.makeCall(f"sip:{to}@{self.registrar}", pj.CallOpParam(True))
+
+    def do_answer(self, line: str, code: int, contact: str = "") -> None:
+        """Give an incoming call its status: 180, 200, 486, 302 with a contact."""
+        prm = pj.CallOpParam()
+        prm.statusCode = code
+        if contact:
+            header = pj.SipHeader()
+            header.hName, header.hValue = "Contact", f"<sip:{contact}@{self.registrar}>"
+            prm.txOption.headers = pj.SipHeaderVector([header])
+        self.lines[line].answer(prm)
+
+    def do_hangup(self, line: str) -> None:
+        """Hang up, or cancel, or refuse."""
+        if line in self.lines:
+            self.lines[line].hangup(pj.CallOpParam())
+
+    def do_hold(self, line: str) -> None:
+        """Hold, by re-INVITE with sendonly."""
+        self.lines[line].setHold(pj.CallOpParam())
+
+    def do_resume(self, line: str) -> None:
+        """Take a held call back."""
+        prm = pj.CallOpParam(True)
+        prm.opt.flag = pj.PJSUA_CALL_UNHOLD
+        self.lines[line].reinvite(prm)
+
+    def do_key(self, line: str, digits: str) -> None:
+        """Press keys (RFC 4733)."""
+        self.lines[line].dialDtmf(digits)
+
+    def do_refer(self, line: str, to: str) -> None:
+        """Transfer blindly (RFC 3515)."""
+        self.lines[line].xfer(f"<sip:{to}@{self.registrar}>", pj.CallOpParam(True))
+
+    def do_replace(self, line: str, other: str) -> None:
+        """Transfer `line` to the far end of `other` (RFC 3891), answered or still ringing."""
+        self.lines[line].xferReplaces(self.lines[other], pj.CallOpParam(True))
+
+    def run(self) -> None:
+        """Until standard input ends."""
+        os.set_blocking(sys.stdin.fileno(), False)
+        rest = b""
+        while True:
+            self.endpoint.libHandleEvents(POLL)
+            self.ended.clear()
+            try:
+                data = os.read(sys.stdin.fileno(), 65536)
+            except BlockingIOError:
+                continue
+            if not data:
+                break
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                self.obey(json.loads(line))
+
+
+if __name__ == "__main__":
+    telephone = Telephone(*sys.argv[1:])
+    tell(event="ready", phone=sys.argv[2])
+    telephone.run()
+    sys.stdout.flush()
+    os._exit(0)  # the calls are over for the test; the library's own end waits for each of them
