@@ -13,8 +13,8 @@ from pbxd.calls.agents import QUARTER
 from pbxd.stats import histogram
 
 SLOT = QUARTER  # microseconds; the quarters of an hour are numbered from the epoch, and these numbers are called slots
-DAY = 96  # slots of a UTC day
-QUARTERS, DAYS = 0, 1  # values of `span`: a row stands for a quarter of an hour, or for a UTC day (its first slot)
+HOUR, DAY = 4, 96  # slots of a UTC hour and day
+QUARTERS, DAYS, HOURS = range(3)  # values of `span`: what a row stands for; its slot is the first one of that
 
 # Values of rollup_calls.kind
 ALL, DIRECTION, DISPOSITION, EXTENSION, TRUNK = range(5)
@@ -90,7 +90,7 @@ CALLS = Layout(
 QUEUES = Layout(
     "rollup_queues",
     (),
-    ("queue",),
+    ("queue",),  # "" is all queues
     (
         "offered", "answered", "abandoned", "exited", "timeouts", "keys", "empties", "transfers", "identified", "resolved",
         "wait_answered", "wait_abandoned", "wait_exited", "talk",

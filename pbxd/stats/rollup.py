@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pbxd.stats import dirty
 from pbxd.stats.engine import fetch, many, native
-from pbxd.stats.layout import CALLS, DAY, DAYS, KINDS, LAYOUTS, QUARTERS, SLOT, Layout, Row
+from pbxd.stats.layout import CALLS, DAY, DAYS, HOUR, HOURS, KINDS, LAYOUTS, QUARTERS, SLOT, Layout, Row
 from pbxd.stats.schema import BOX_KEYS
 from pbxd.stats.tally import EVENTS, CallRow, EventRow, LegRow, Source, TimeRow, VisitRow, tally
 from pbxd.stats.writer import Writer, insert_sql
@@ -65,7 +65,7 @@ FORGET = "DELETE FROM rollup_dirty WHERE box = ? AND span = ? AND slot = ?"
 
 
 async def roll_up(writer: Writer, before: int = FAR, *, days: bool = True) -> int:
-    """Make what is marked, before the slot `before`, again; with `days`, the whole days too. How many quarters that were.
+    """Make what is marked, before the slot `before`, again; with `days`, the hours and days too. How many quarters that were.
 
     StoreError if the store fails; what was not made stays marked. Other writers get their turn between the steps.
     """
@@ -129,17 +129,27 @@ async def read(connection: AsyncConnection, box: int, first: int, end: int, reso
 
 
 async def _day(connection: AsyncConnection, box: int, before: int) -> bool:
-    """Make the first marked day again, from its quarters; whether there was one."""
+    """Make the first marked day, and its hours, again, from the quarters; whether there was one."""
     found = await fetch(connection, READ_DIRTY, (box, DAYS, before, 1))
     if not found:
         return False
     day = int(found[0][0])
     for layout in LAYOUTS:
         quarters = await fetch(connection, READ_QUARTERS[layout], (box, QUARTERS, day, day + DAY))
-        rows = await asyncio.to_thread(layout.merged, day, [tuple(row) for row in quarters])
-        await _replace(connection, layout, (box, DAYS), [day], rows)
+        hours, whole = await asyncio.to_thread(_merged, layout, day, [tuple(row) for row in quarters])
+        await _replace(connection, layout, (box, HOURS), range(day, day + DAY, HOUR), hours)
+        await _replace(connection, layout, (box, DAYS), [day], whole)
     await many(connection, FORGET, [(box, DAYS, day)])
     return True
+
+
+def _merged(layout: Layout, day: int, quarters: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """The rows of a day's hours, and of the day."""
+    by_hour: dict[int, list[Row]] = {}
+    for row in quarters:
+        by_hour.setdefault(row[0] // HOUR * HOUR, []).append(row)
+    hours = [row for hour, rows in by_hour.items() for row in layout.merged(hour, rows)]
+    return hours, layout.merged(day, hours)
 
 
 def _lead(layout: Layout) -> str:

@@ -272,20 +272,20 @@ def talk_time(talked: str) -> int:
     return total
 
 
-def _queues(source: Source) -> list[Row]:
-    sums: dict[tuple[int, str], list[int]] = defaultdict(lambda: [0] * len(QUEUES.sums))
-    longest: dict[tuple[int, str], int] = defaultdict(int)
-    classes: dict[tuple[int, str], tuple[Classes, Classes, Classes]] = defaultdict(lambda: ({}, {}, {}))
-    for visit in source.visits:
-        slot = visit.joined // SLOT
-        if not source.first <= slot < source.end:
-            continue
-        name = (slot, visit.queue)
-        own = sums[name]
+class _Queue:
+    """What is counted for one queue, or for all of them, in one slot."""
+
+    def __init__(self) -> None:
+        self.sums = [0] * len(QUEUES.sums)
+        self.longest = 0
+        self.classes: tuple[Classes, Classes, Classes] = ({}, {}, {})  # answered waits, abandoned waits, talks
+
+    def count(self, visit: VisitRow) -> None:
+        own = self.sums
         wait = (visit.left if visit.answer is None else visit.answer) - visit.joined
-        longest[name] = max(longest[name], wait)
+        self.longest = max(self.longest, wait)
         own[Q["offered"]] += 1
-        outcome = {"answered": "answered", "abandoned": "abandoned"}.get(visit.outcome, "exited")
+        outcome = visit.outcome if visit.outcome in ("answered", "abandoned") else "exited"
         own[Q[outcome]] += 1
         own[Q[f"wait_{outcome}"]] += wait
         if visit.answer is not None:
@@ -293,16 +293,28 @@ def _queues(source: Source) -> list[Row]:
             own[Q["talk"]] += talk
             own[Q["identified"]] += bool(visit.caller)
             own[Q["resolved"]] += bool(visit.caller) and not visit.followed
-            _add(classes[name][2], talk)
+            _add(self.classes[2], talk)
         if outcome != "exited":
-            _add(classes[name][outcome == "abandoned"], wait)
+            _add(self.classes[outcome == "abandoned"], wait)
+
+    def values(self) -> Row:
+        return (*self.sums, self.longest, *map(histogram.pack, self.classes))
+
+
+def _queues(source: Source) -> list[Row]:
+    """Rows of rollup_queues: of each queue, and of all of them under the name ""."""
+    found: dict[tuple[int, str], _Queue] = defaultdict(_Queue)
+    for visit in source.visits:
+        slot = visit.joined // SLOT
+        if source.first <= slot < source.end:
+            found[slot, visit.queue].count(visit)
+            found[slot, ""].count(visit)
     for event in source.events:
         counted = EVENTS[event.event][0]
         if counted:
-            sums[event.at // SLOT, event.queue][Q[counted]] += 1
-    return [
-        (*name, *own, longest[name], *(histogram.pack(part) for part in classes[name])) for name, own in sums.items()
-    ]
+            for name in (event.queue, ""):
+                found[event.at // SLOT, name].sums[Q[counted]] += 1
+    return [(*name, *queue.values()) for name, queue in found.items()]
 
 
 def _add(classes: Classes, length: int) -> None:

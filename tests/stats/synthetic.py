@@ -55,7 +55,8 @@ def call(chance: random.Random, number: int, start: int) -> CallRecord:
     return CallRecord(
         f"{start // SECOND}.{number}", start, None, end, chance.choice(["inbound", "outbound", "internal"]),
         chance.choice(DISPOSITIONS), "answered", 16, "caller", chance.choice(CALLERS), "", parties[0].endpoint, "300", "", "",
-        chance.randrange(30 * SECOND), sum(one.wait for one in visits), talk, 0, 0, "", "", (), tuple(parties), visits, transfers, (), (),
+        chance.randrange(30 * SECOND), sum(one.wait for one in visits), talk, 0, 0, "", "", (), tuple(parties), visits, transfers,
+        (), (),
     )  # fmt: skip
 
 
@@ -84,7 +85,8 @@ def queue_log(seed: int, count: int, first: int, length: int) -> list[QueueLogLi
         kind, data = chance.choice([
             ("ADDMEMBER", ""), ("ADDMEMBER", "PAUSED"), ("REMOVEMEMBER", ""), ("PAUSE", "lunch"), ("UNPAUSE", ""),
             ("PAUSEALL", "end"), ("UNPAUSEALL", ""), ("CONNECT", "7|1.2|3"), ("CONNECT", "7|1.2|3"),
-            ("RINGNOANSWER", "15000"), ("RINGCANCELED", "900"), ("EXITWITHTIMEOUT", "1"), ("EXITEMPTY", "1"), ("QUEUESTART", ""), ("CONFIGRELOAD", ""),
+            ("RINGNOANSWER", "15000"), ("RINGCANCELED", "900"), ("EXITWITHTIMEOUT", "1"),
+            ("EXITEMPTY", "1"), ("QUEUESTART", ""), ("CONFIGRELOAD", ""),
         ])  # fmt: skip
         if kind == "QUEUESTART" and chance.random() < 0.8:
             kind = "CONFIGRELOAD"
