@@ -67,7 +67,7 @@ MISTAKES = [
         ["pbxd.yaml:1: reports: the schedule a goes to nobody"],
     ),
     (
-        "reports: {mail: {host: h, sender: a@b.c}, schedules: [{name: a, report: calls, to: [a@b.c]}, {name: a, report: queues, to: [a@b.c]}]}\n",
+        f"reports: {{mail: {{host: h, sender: a@b.c}}, schedules: [{', '.join(['{name: a, report: calls, to: [a@b.c]}'] * 2)}]}}\n",
         ["pbxd.yaml:1: reports: two schedules have the name a"],
     ),
     (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import email
-import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -21,42 +20,13 @@ from pbxd.reports.letter import compose
 from pbxd.reports.mail import Server, send
 from pbxd.stats.report import Report
 from tests.reports.conftest import MONDAY, agents, nothing
+from tests.reports.postbox import Postbox, free_port
 
 TO = ["anna@example.org", "zoe@example.org"]
 
 
-class Postbox:
-    """Keeps what it is sent; answers recipients as it is told."""
-
-    def __init__(self) -> None:
-        self.taken: list[tuple[list[str], bytes]] = []
-        self.answers: dict[str, list[str]] = {}  # address -> answers in turn; the last one stays
-        self.to_data: list[str] = []
-        self.encrypted = False
-
-    async def handle_RCPT(self, _server: Any, session: Any, envelope: Any, address: str, _options: Any) -> str:  # noqa: N802
-        self.encrypted = session.ssl is not None
-        answers = self.answers.get(address, ["250 OK"])
-        answer = answers.pop(0) if len(answers) > 1 else answers[0]
-        if answer.startswith("250"):
-            envelope.rcpt_tos.append(address)
-        return answer
-
-    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
-        if self.to_data:
-            return self.to_data.pop(0)
-        self.taken.append((envelope.rcpt_tos, envelope.content))
-        return "250 taken"
-
-
 def allow(_server: Any, _session: Any, _envelope: Any, _mechanism: str, given: Any) -> AuthResult:
     return AuthResult(success=isinstance(given, LoginPassword) and given.password == b"right", handled=False)
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @pytest.fixture
