@@ -73,7 +73,7 @@ async def stored(folder: Path, calls: int) -> list[tuple[str, list[tuple[object,
     await queries.close()
     numbered = list(enumerate(records, 1))
     found: list[tuple[str, list[tuple[object, ...]]]] = [
-        (INSERT_CALLS, [rows.call_row(n, record) for n, record in numbered])
+        (INSERT_CALLS, [rows.call_row(n, 0, record) for n, record in numbered])
     ]
     for sql, make in INSERT_PARTS.values():
         found.append((sql, [row for n, record in numbered for row in make(n, record)]))

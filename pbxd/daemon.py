@@ -154,9 +154,9 @@ class Daemon:
 
     async def _open_store(self, ladder: contextlib.AsyncExitStack) -> None:
         url = self.config.statistics.database
-        self._writer = await Writer.open(url)
+        self._writer = await Writer.open(url, self.config.site.name)
         ladder.push_async_callback(self._writer.close)
-        self._queries = Queries(url)
+        self._queries = Queries(url, self.config.site.name)
         ladder.push_async_callback(self._queries.close)
         self.stored = (await self._queries.counts())["calls"]
         self._ingest = Ingest(

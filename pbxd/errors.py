@@ -17,6 +17,10 @@ PbxdError
 │   ├── StoreBusy          another process is its writer
 │   └── StoreFull          the disk is full: what is pending stays in the journal
 ├── SnippetError           Asterisk's configuration folder cannot take what we would add
+├── ReportError            a report cannot be read, drawn or written
+├── MailError              a mail was not taken
+│   ├── MailDeferred       nobody answers, or the server says later: to be tried again
+│   └── MailRefused        the server says never: a wrong password, a recipient that it does not know
 └── ControlError           the control socket: absent, refused, or an answer that is an error
 """
 
@@ -93,6 +97,22 @@ class StoreFull(StoreError):
 
 class SnippetError(PbxdError):
     """Asterisk's configuration folder cannot take what we would add."""
+
+
+class ReportError(PbxdError):
+    """A report cannot be read, drawn or written."""
+
+
+class MailError(PbxdError):
+    """A mail was not taken by the server."""
+
+
+class MailDeferred(MailError):
+    """The mail server is away, too slow, or says to come back later. To be tried again."""
+
+
+class MailRefused(MailError):
+    """The mail server refused us, the mail or all its recipients. Only a person can mend that."""
 
 
 class ControlError(PbxdError):

@@ -89,7 +89,7 @@ async def test_all_at_once(folder: Folder, journal: bytes, expected: list[CallRe
 @pytest.mark.parametrize("seed", range(8))
 async def test_begun_again_at_any_point(folder: Folder, journal: bytes, expected: list[CallRecord], seed: int) -> None:
     """Bytes come in pieces that end anywhere; between them the reader is gone without a word, or stopped in order."""
-    chance = random.Random(seed)  # noqa: S311 - repeatable
+    chance = random.Random(seed)
     places = sorted(chance.sample(range(len(journal)), 15))
     for start, end in zip([0, *places], [*places, len(journal)], strict=True):
         folder.append(journal[start:end])

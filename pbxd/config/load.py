@@ -15,8 +15,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from pbxd.config.schema import Config, keys
-from pbxd.config.secrets import find_secret
+from pbxd.config.schema import Config, Schedule, keys, value_of
+from pbxd.config.secrets import find_password, find_secret
 from pbxd.errors import ConfigError
 
 Places = dict[tuple[str, ...], str]  # path of keys -> "file:line"
@@ -50,8 +50,11 @@ def load_with_notes(path: Path, *, credentials: Path | None = None) -> Loaded:
     warnings: list[str] = []
     if config is not None:
         config = find_secret(config, credentials, places.get(("ami", "secret_file"), str(path)), problems, warnings)
-        if config is not None and config.ami.secret is not None and ("ami", "secret") in places:
-            warn_readable(Path(places["ami", "secret"].rpartition(":")[0]), warnings)
+        where = places.get(("reports", "mail", "password_file"), str(path))
+        config = find_password(config, credentials, where, problems, warnings)
+        for key in (("ami", "secret"), ("reports", "mail", "password")):
+            if key in places and (secret := value_of(config, ".".join(key))) is not None and secret.get_secret_value():
+                warn_readable(Path(places[key].rpartition(":")[0]), ".".join(key), warnings)
     if problems or config is None:
         raise ConfigError(sorted(set(problems), key=by_place))
     return Loaded(config, tuple(warnings), tuple(files))
@@ -64,12 +67,10 @@ def by_place(problem: str) -> tuple[str, int, str]:
     return (file, int(line) if line.isdecimal() else 0, rest)
 
 
-def warn_readable(file: Path, warnings: list[str]) -> None:
+def warn_readable(file: Path, key: str, warnings: list[str]) -> None:
     """A secret in a file that everybody may read."""
     if file.stat().st_mode & 0o004:
-        warnings.append(
-            f"{file}: ami.secret stands in a file that every user may read: chmod 640, or use ami.secret_file"
-        )
+        warnings.append(f"{file}: {key} stands in a file that every user may read: chmod 640, or use {key}_file")
 
 
 def read(file: Path, places: Places, problems: list[str]) -> dict[str, Any]:
@@ -167,13 +168,15 @@ def tell(fault: Any, places: Places, path: Path) -> str:  # noqa: ANN401 - pydan
     if fault["type"] == "extra_forbidden":
         return f"{where}: {key}: unknown key{meant(location)}"
     text = re.sub(r"^Value error, ", "", fault["msg"])
-    shown = "" if "secret" in key else f" (found {str(fault['input'])[:60]!r})"
+    shown = "" if "secret" in key or "password" in key else f" (found {str(fault['input'])[:60]!r})"
     return f"{where}: {key}: {text}{shown}"
 
 
 def meant(location: tuple[str, ...]) -> str:
     """The key that was probably meant."""
-    all_keys = list(keys())
+    all_keys = list(keys()) + [
+        f"reports.schedules.{n}.{name}" for n in location if n.isdecimal() for name in Schedule.model_fields
+    ]
     group = ".".join(location[:-1])
     siblings = {
         key[len(group) + 1 :].split(".")[0] if group else key.split(".")[0] for key in all_keys if key.startswith(group)
@@ -188,6 +191,7 @@ def meant(location: tuple[str, ...]) -> str:
 def render(config: Config) -> str:
     """The configuration in force, as YAML; secrets only as (set)."""
     values = config.model_dump(mode="json")
-    if values["ami"]["secret"] is not None:
-        values["ami"]["secret"] = "(set)"  # noqa: S105 - it hides one
+    for part, name in ((values["ami"], "secret"), (values["reports"]["mail"], "password")):
+        if part[name] is not None:
+            part[name] = "(set)"
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)

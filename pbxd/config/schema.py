@@ -5,9 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from pbxd.config.values import AbsolutePath, Address, DialPattern, Duration, Extension, Size, Zone
+from pbxd.config.values import (
+    AbsolutePath,
+    Address,
+    Clock,
+    DialPattern,
+    Duration,
+    Extension,
+    MailAddress,
+    Size,
+    Zone,
+)
 
 RESTART: dict[str, Any] = {"restart": True}  # a change of this key takes effect at the next start, not at a reload
 
@@ -26,7 +36,7 @@ class Part(BaseModel):
 class Site(Part):
     """The box and its numbers."""
 
-    name: str = Field("pbx", description="What this box is called in listings.")
+    name: str = at_start("pbx", "What this box is called; its rows in a shared database are kept under this name.")
     time_zone: Zone | None = Field(None, description="Zone in which reports are read; empty is the machine's own.")
     trunks: tuple[str, ...] = Field(
         (),
@@ -84,7 +94,93 @@ class Journal(Part):
 class Statistics(Part):
     """The store of call statistics."""
 
-    database: str = at_start("sqlite+aiosqlite:////var/lib/pbxd/stats/stats.db", "SQLAlchemy URL of the store.")
+    database: str = at_start(
+        "sqlite+aiosqlite:////var/lib/pbxd/stats/stats.db",
+        "The store: a SQLite file, or postgresql+asyncpg://user@host/name, which several boxes may share.",
+    )
+    service_level: Duration = Field(20.0, description="A queue's call is answered in time if it waited less than this.")
+    service_levels: dict[str, Duration] = Field(
+        default_factory=dict, description="The same for queues that have their own: {sales: 30s}."
+    )
+    service_target: float = Field(
+        0.8,
+        gt=0,
+        lt=1,
+        description="Share of calls to answer in time, for the number of agents that a report suggests.",
+    )
+    short_abandon: Duration = Field(
+        5.0, description="A caller who hangs up in less than this does not count as abandoned in the service level."
+    )
+    wrapup: Duration = at_start(0.0, "Time that an agent needs after each call of a queue, before the next one.")
+    resolution: Duration = at_start(
+        86400.0, "A call to a queue has resolved its matter if its caller does not come back to it within this time."
+    )
+    keep_calls: Duration | None = Field(
+        None, description="Calls are deleted after this time, their figures are kept; empty is never."
+    )
+    keep_rollups: Duration | None = Field(None, description="Figures are deleted after this time; empty is never.")
+
+
+class Schedule(Part):
+    """One report that is mailed each day, week or month."""
+
+    name: str = Field(
+        description="What the schedule is called; two may not have the same name.", pattern=r"^[A-Za-z0-9_-]{1,40}$"
+    )
+    report: Literal["calls", "queues", "agents", "trunks", "quality", "heatmap"] = Field(description="Which report.")
+    period: Literal["day", "week", "month"] = Field(
+        "day", description="What it covers: yesterday, last week (from Monday), last month; and so how often it comes."
+    )
+    at: Clock = Field("07:00", description="Time of day at which it is sent, in site.time_zone.")
+    by: str = Field("", description="What a row stands for; empty is the report's own way.", pattern="^[a-z_]{0,20}$")
+    format: Literal["html", "pdf", "csv", "text"] = Field(
+        "pdf", description="What is attached; text is a mail of plain text alone."
+    )
+    to: tuple[MailAddress, ...] = Field(description="Who gets it.")
+
+
+class Mail(Part):
+    """The mail server that reports go by."""
+
+    host: str = Field("", description="Its name; empty is no mail.")
+    port: int = Field(
+        587, description="Its port: 587 with starttls, 465 with tls, 25 in one's own network.", ge=1, le=65535
+    )
+    security: Literal["none", "starttls", "tls"] = Field(
+        "starttls", description="How the connection is encrypted; there is no falling back to none."
+    )
+    ca_file: AbsolutePath | None = Field(
+        None, description="Certificate that the server's own is checked with; empty is the system's."
+    )
+    username: str = Field("", description="User to log in as; empty is no login.")
+    password: SecretStr | None = Field(
+        None, description="Its password. Better in password_file or in the systemd credential mail-password."
+    )
+    password_file: AbsolutePath | None = Field(None, description="File that holds the password.")
+    sender: MailAddress | None = Field(None, description="Address that the mails come from.")
+    timeout: Duration = Field(30.0, description="How long the server may take for each answer.")
+
+
+class Reports(Part):
+    """Reports that come by themselves, by mail."""
+
+    schedules: tuple[Schedule, ...] = Field((), description="What is sent, when and to whom: see docs/reports.md.")
+    state: AbsolutePath = at_start(Path("/var/lib/pbxd/reports/deliveries.json"), "File that remembers what was sent.")
+    mail: Mail = Field(default_factory=Mail, description="The mail server.")
+
+    @model_validator(mode="after")
+    def can_be_sent(self) -> Reports:
+        """Schedules need a mail server and names of their own."""
+        names = [schedule.name for schedule in self.schedules]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two schedules have the name {twice[0]}: what was sent is remembered by it")
+        nobody = [schedule.name for schedule in self.schedules if not schedule.to]
+        if nobody:
+            raise ValueError(f"the schedule {nobody[0]} goes to nobody")
+        if names and not (self.mail.host and self.mail.sender):
+            raise ValueError("schedules need reports.mail.host and reports.mail.sender")
+        return self
 
 
 class Control(Part):
@@ -127,6 +223,7 @@ class Config(Part):
     ami: Ami = Field(default_factory=Ami)
     journal: Journal = Field(default_factory=Journal)
     statistics: Statistics = Field(default_factory=Statistics)
+    reports: Reports = Field(default_factory=Reports)
     control: Control = Field(default_factory=Control)
     metrics: Metrics = Field(default_factory=Metrics)
     log: Log = Field(default_factory=Log)

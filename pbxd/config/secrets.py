@@ -1,4 +1,4 @@
-"""Where the AMI secret comes from: systemd's credential, else a file, else the configuration itself."""
+"""Where secrets come from: systemd's credential, else a file, else the configuration itself."""
 
 from __future__ import annotations
 
@@ -14,35 +14,64 @@ from pbxd.errors import ConfigError
 
 LENGTH = 32  # bytes of randomness in a secret that we make
 CREDENTIAL = "ami-secret"
+MAIL_CREDENTIAL = "mail-password"
 
 
 def find_secret(
     config: Config, credentials: Path | None, where: str, problems: list[str], warnings: list[str]
 ) -> Config:
     """`config` with the secret in `ami.secret`. `where` is the place of `ami.secret_file`, for what is wrong with it."""
-    source = None
-    if credentials is not None and (credentials / CREDENTIAL).exists():
-        source = credentials / CREDENTIAL
-    elif config.ami.secret_file is not None:
-        source = config.ami.secret_file
-        if source.exists() and source.stat().st_mode & 0o004:
-            warnings.append(f"{where}: ami.secret_file: every user may read {source}: chmod 640 it")
+    source = _source(credentials, CREDENTIAL, config.ami.secret_file)
     if source is None:
         if config.ami.secret is None:
             warnings.append("no AMI secret is set: pbxd makes call records, but has no live state and cannot act")
         return config
+    secret = _read(source, f"{where}: ami.secret_file", problems, warnings, checked=source == config.ami.secret_file)
+    if secret is None:
+        return config
+    return config.model_copy(update={"ami": config.ami.model_copy(update={"secret": SecretStr(secret)})})
+
+
+def find_password(
+    config: Config, credentials: Path | None, where: str, problems: list[str], warnings: list[str]
+) -> Config:
+    """`config` with the mail server's password in `reports.mail.password`. `where` is the place of its `password_file`."""
+    mail = config.reports.mail
+    source = _source(credentials, MAIL_CREDENTIAL, mail.password_file)
+    if source is not None:
+        key = f"{where}: reports.mail.password_file"
+        password = _read(source, key, problems, warnings, checked=source == mail.password_file)
+        if password is not None:
+            mail = mail.model_copy(update={"password": SecretStr(password)})
+    if mail.username and mail.password is None:
+        warnings.append("reports.mail.username is set and no password: the mail server will refuse the login")
+    if mail.username and mail.security == "none" and mail.host not in ("localhost", "127.0.0.1", "::1"):
+        warnings.append(
+            f"reports.mail.security is none: the password goes to {mail.host} for everybody on the way to read"
+        )
+    return config.model_copy(update={"reports": config.reports.model_copy(update={"mail": mail})})
+
+
+def _source(credentials: Path | None, name: str, file: Path | None) -> Path | None:
+    """Where a secret is read from: systemd's credential, else the file."""
+    if credentials is not None and (credentials / name).exists():
+        return credentials / name
+    return file
+
+
+def _read(source: Path, key: str, problems: list[str], warnings: list[str], *, checked: bool) -> str | None:
+    """The secret in a file; None, and why in `problems`, if it holds none. `checked`: warn of a file that all may read."""
+    if checked and source.exists() and source.stat().st_mode & 0o004:
+        warnings.append(f"{key}: every user may read {source}: chmod 640 it")
     try:
         secret = source.read_text().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        problems.append(
-            f"{where}: ami.secret_file: {source} cannot be read: {getattr(error, 'strerror', None) or error}"
-        )
-        return config
+        problems.append(f"{key}: {source} cannot be read: {getattr(error, 'strerror', None) or error}")
+        return None
     if not secret:
-        problems.append(f"{where}: ami.secret_file: {source} is empty")
-        return config
-    ami = config.ami.model_copy(update={"secret": SecretStr(secret)})
-    return config.model_copy(update={"ami": ami})
+        problems.append(f"{key}: {source} is empty")
+        return None
+    return secret
 
 
 def ensure_secret(path: Path, *, make: bool) -> str:

@@ -1,4 +1,4 @@
-"""The kinds of values an admin writes: durations, sizes, dial patterns, time zones, addresses."""
+"""The kinds of values an admin writes: durations, sizes, dial patterns, time zones, times of day, addresses."""
 
 from __future__ import annotations
 
@@ -89,6 +89,23 @@ def address(value: Any) -> str:  # noqa: ANN401 - whatever stands in the file
     return str(value)
 
 
+def clock(value: Any) -> str:  # noqa: ANN401 - whatever stands in the file
+    """A time of day, `07:00`. YAML reads 17:30 without quotes as 1050, sixty to the one, and we take it."""
+    if isinstance(value, int) and not isinstance(value, bool) and 60 <= value < 24 * 60:
+        return f"{value // 60:02}:{value % 60:02}"
+    match = re.fullmatch(r"(\d{1,2}):(\d{2})", value) if isinstance(value, str) else None
+    if match is None or int(match[1]) > 23 or int(match[2]) > 59:
+        raise ValueError("a time of day is written '07:00' or '17:30'")
+    return f"{int(match[1]):02}:{match[2]}"
+
+
+def mail_address(value: Any) -> str:  # noqa: ANN401 - whatever stands in the file
+    """`name@example.org`, with nothing around it."""
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+", value):
+        raise ValueError("a mail address is written name@example.org")
+    return value
+
+
 Duration = Annotated[float, BeforeValidator(duration), PlainSerializer(duration_text)]
 Size = Annotated[int, BeforeValidator(size), PlainSerializer(size_text)]
 AbsolutePath = Annotated[Path, BeforeValidator(absolute), PlainSerializer(str)]
@@ -96,3 +113,5 @@ DialPattern = Annotated[str, BeforeValidator(pattern)]
 Extension = Annotated[str, BeforeValidator(number)]
 Zone = Annotated[str, BeforeValidator(zone)]
 Address = Annotated[str, BeforeValidator(address)]
+Clock = Annotated[str, BeforeValidator(clock)]
+MailAddress = Annotated[str, BeforeValidator(mail_address)]

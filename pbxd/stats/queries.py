@@ -6,13 +6,15 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, Select, exists, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pbxd.calls.record import CallRecord
 from pbxd.stats.engine import open_engine, store_errors
 from pbxd.stats.rows import record_of
 from pbxd.stats.schema import (
+    DEFAULT_BOX,
+    Box,
     Call,
     CallEvent,
     CallLeg,
@@ -51,10 +53,15 @@ class JournalProgress:
 
 
 class Queries:
-    """Reads the store. Any number of them may be open."""
+    """Reads what the store has of one box. Any number of them may be open."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, box: str = DEFAULT_BOX) -> None:
         self._engine: AsyncEngine = open_engine(url, read_only=True)
+        self._box = box
+
+    def _own(self, table: type[Call | JournalPosition | JournalState | JournalReject]) -> ColumnElement[bool]:
+        """The condition that a row is of this box."""
+        return table.box == select(Box.id).where(Box.name == self._box).scalar_subquery()
 
     async def close(self) -> None:
         """Close the connections."""
@@ -66,7 +73,7 @@ class Queries:
         after: tuple[int, int] | None = None
         while left > 0:
             page = min(left, PAGE)
-            statement = _conditions(select(Call.__table__), wanted)
+            statement = _conditions(select(Call.__table__).where(self._own(Call)), wanted)
             statement = _page(statement, after, newest_first=wanted.newest_first).limit(page)
             with store_errors("reading calls"):
                 async with self._engine.connect() as connection:
@@ -82,7 +89,8 @@ class Queries:
     async def call(self, call_id: str) -> CallRecord | None:
         """One call by its id, or by the uniqueid of any of its legs."""
         legs = select(CallLeg.call).where(CallLeg.uniqueid == call_id)
-        statement = select(Call.__table__).where(or_(Call.call_id == call_id, Call.id.in_(legs))).limit(1)
+        same = or_(Call.call_id == call_id, Call.id.in_(legs))
+        statement = select(Call.__table__).where(self._own(Call), same).limit(1)
         with store_errors("reading a call"):
             async with self._engine.connect() as connection:
                 call = (await connection.execute(statement)).first()
@@ -94,13 +102,15 @@ class Queries:
     async def progress(self, source: str) -> JournalProgress:
         """How far the journal `source` has been read."""
         table = JournalPosition
-        columns = select(table.part, table.offset, table.saved_offset, table.began).where(table.source == source)
+        columns = select(table.part, table.offset, table.saved_offset, table.began).where(
+            self._own(table), table.source == source
+        )
         with store_errors("reading the journal's position"):
             async with self._engine.connect() as connection:
                 found = {
                     row.part: (row.offset, row.saved_offset, row.began) for row in await connection.execute(columns)
                 }
-                state = select(JournalState.saved).where(JournalState.source == source)
+                state = select(JournalState.saved).where(self._own(JournalState), JournalState.source == source)
                 saved = (await connection.execute(state)).scalar_one_or_none()
         return JournalProgress(found, saved)
 
@@ -108,9 +118,13 @@ class Queries:
         """How many calls and rejected journal lines the store holds."""
         with store_errors("counting"):
             async with self._engine.connect() as connection:
-                calls = (await connection.execute(select(func.count()).select_from(Call))).scalar_one()
-                rejects = (await connection.execute(select(func.count()).select_from(JournalReject))).scalar_one()
+                calls = (await connection.execute(_count(Call).where(self._own(Call)))).scalar_one()
+                rejects = (await connection.execute(_count(JournalReject).where(self._own(JournalReject)))).scalar_one()
         return {"calls": calls, "journal_rejects": rejects}
+
+
+def _count(table: type[Call | JournalReject]) -> Select[int]:
+    return select(func.count()).select_from(table)
 
 
 def _conditions(statement: Select[Any], wanted: CallFilter) -> Select[Any]:

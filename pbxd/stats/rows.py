@@ -49,10 +49,10 @@ TRANSFER = ["at", "kind", "by", "to"]
 Rows = list[tuple[Any, ...]]
 
 
-def call_row(key: int, record: CallRecord) -> tuple[Any, ...]:
-    """The row of `calls`: its key, then the columns of CALL."""
+def call_row(key: int, box: int, record: CallRecord) -> tuple[Any, ...]:
+    """The row of `calls`: its key and box, then the columns of CALL."""
     return (
-        key, record.id, record.start, record.answer, record.end, record.direction, record.disposition, record.reason,
+        key, box, record.id, record.start, record.answer, record.end, record.direction, record.disposition, record.reason,
         record.cause, record.hung_up_by, record.caller_number, record.caller_name, record.caller_endpoint, record.dialled,
         record.answered_by, record.account, record.ring_time, record.queue_time, record.talk_time, record.hold_time,
         record.park_time, record.mailbox, record.customer, "\n".join(record.tags), " ".join(record.linkedids),
@@ -63,7 +63,7 @@ def leg_rows(key: int, record: CallRecord) -> Rows:
     """Rows of `call_legs`: call, position, then the columns of LEG."""
     return [
         (
-            key, position, leg.uniqueid, leg.channel, leg.endpoint, leg.role, leg.number, leg.name, int(leg.trunk), leg.start,
+            key, position, leg.uniqueid, leg.channel, leg.endpoint, leg.role, leg.number, leg.name, leg.trunk, leg.start,
             leg.answer, leg.end, _intervals(leg.talked), leg.cause, _intervals(leg.held), *_quality(leg.sent),
             *_quality(leg.received), leg.rtt,
         )
@@ -79,9 +79,9 @@ def event_rows(key: int, record: CallRecord) -> Rows:
 
 
 def queue_rows(key: int, record: CallRecord) -> Rows:
-    """Rows of `call_queues`: call, position, then the columns of QUEUE."""
+    """Rows of `call_queues`: call, position, then the columns of QUEUE, then the caller's number."""
     return [
-        (key, n, visit.queue, visit.joined, visit.answer, visit.left, visit.agent, visit.outcome)
+        (key, n, visit.queue, visit.joined, visit.answer, visit.left, visit.agent, visit.outcome, record.caller_number)
         for n, visit in enumerate(record.queues)
     ]
 

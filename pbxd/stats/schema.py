@@ -5,26 +5,54 @@ A change here needs a migration in `migrations/versions` and the new HEAD; a tes
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, String
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-HEAD = "0002"  # the newest migration
+from pbxd.stats.layout import LAYOUTS, Layout
+
+HEAD = "0004"  # the newest migration
 
 Micros = BigInteger().with_variant(Integer, "sqlite")
+BOX_KEYS = 1 << 40  # keys of calls that a box has for itself: a call's key says its box, so its parts need not
+DEFAULT_BOX = "pbx"  # the default of site.name
 
 
 class Base(DeclarativeBase):
     """Root of the models."""
 
 
+class Box(Base):
+    """One phone server. Several may share a database; a SQLite store has one."""
+
+    __tablename__ = "boxes"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(String, unique=True)  # site.name
+
+
 class Call(Base):
     """One call: what `CallRecord` says of it as a whole."""
 
     __tablename__ = "calls"
-    __table_args__ = (Index("calls_start", "start"),)
+    __table_args__ = (
+        UniqueConstraint("box", "call_id", name="calls_call_id"),
+        Index("calls_start", "box", "start"),
+    )
 
-    id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    call_id: Mapped[str] = mapped_column(String, unique=True)
+    id: Mapped[int] = mapped_column(Micros, primary_key=True, autoincrement=False)  # box * BOX_KEYS + a running number
+    box: Mapped[int] = mapped_column(Integer)
+    call_id: Mapped[str]
     start: Mapped[int] = mapped_column(Micros)
     answer: Mapped[int | None] = mapped_column(Micros)
     end: Mapped[int] = mapped_column(Micros)
@@ -98,7 +126,7 @@ class CallQueue(Base):
     """One stay of a call in a queue."""
 
     __tablename__ = "call_queues"
-    __table_args__ = (Index("call_queues_queue", "queue", "joined"), {"sqlite_with_rowid": False})
+    __table_args__ = (Index("call_queues_caller", "queue", "caller", "joined"), {"sqlite_with_rowid": False})
 
     call: Mapped[int] = mapped_column(ForeignKey("calls.id", ondelete="CASCADE"), primary_key=True)
     position: Mapped[int] = mapped_column(primary_key=True)
@@ -108,6 +136,7 @@ class CallQueue(Base):
     left: Mapped[int] = mapped_column(Micros)
     agent: Mapped[str]
     outcome: Mapped[str]
+    caller: Mapped[str]  # number of the call's caller, again: it is looked up for each visit
 
 
 class CallTransfer(Base):
@@ -128,8 +157,9 @@ class QueueLogEntry(Base):
     """One line of Asterisk's queue_log, as it stands there."""
 
     __tablename__ = "queue_log"
-    __table_args__ = (Index("queue_log_at", "at"), {"sqlite_with_rowid": False})
+    __table_args__ = (Index("queue_log_at", "box", "at"), {"sqlite_with_rowid": False})
 
+    box: Mapped[int] = mapped_column(primary_key=True)
     part: Mapped[str] = mapped_column(primary_key=True)  # journal part and offset: the same line is never stored twice
     offset: Mapped[int] = mapped_column(Micros, primary_key=True)
     at: Mapped[int] = mapped_column(Micros)
@@ -145,6 +175,7 @@ class JournalPosition(Base):
 
     __tablename__ = "journal_position"
 
+    box: Mapped[int] = mapped_column(primary_key=True)
     source: Mapped[str] = mapped_column(primary_key=True)  # cel | queue_log
     part: Mapped[str] = mapped_column(primary_key=True)  # hash of the part's first line: survives renaming and copying
     offset: Mapped[int] = mapped_column(Micros)  # everything before it is committed
@@ -157,6 +188,7 @@ class JournalState(Base):
 
     __tablename__ = "journal_state"
 
+    box: Mapped[int] = mapped_column(primary_key=True)
     source: Mapped[str] = mapped_column(primary_key=True)
     saved: Mapped[bytes] = mapped_column(LargeBinary)
 
@@ -166,8 +198,75 @@ class JournalReject(Base):
 
     __tablename__ = "journal_rejects"
 
+    box: Mapped[int] = mapped_column(primary_key=True)
     source: Mapped[str] = mapped_column(primary_key=True)
     part: Mapped[str] = mapped_column(primary_key=True)
     offset: Mapped[int] = mapped_column(Micros, primary_key=True)
     reason: Mapped[str]
     line: Mapped[bytes] = mapped_column(LargeBinary)  # the first 4 KiB
+
+
+class CallSlot(Base):
+    """A quarter of an hour, other than that of its start, in which something of a call is counted."""
+
+    __tablename__ = "call_slots"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    box: Mapped[int] = mapped_column(primary_key=True)
+    slot: Mapped[int] = mapped_column(primary_key=True)  # number of the quarter of an hour since the epoch
+    call: Mapped[int] = mapped_column(Micros, primary_key=True)
+
+
+class AgentTimeRow(Base):
+    """A piece of an agent's time, within one quarter of an hour."""
+
+    __tablename__ = "agent_time"
+    __table_args__ = (
+        PrimaryKeyConstraint("box", "slot", "agent", "queue", "kind", "start", "reason"),
+        {"sqlite_with_rowid": False},
+    )
+
+    box: Mapped[int]
+    slot: Mapped[int]
+    agent: Mapped[str]
+    queue: Mapped[str]
+    kind: Mapped[str]
+    reason: Mapped[str]
+    start: Mapped[int] = mapped_column(Micros)
+    end: Mapped[int] = mapped_column(Micros)
+
+
+class RollupDirty(Base):
+    """A quarter of an hour, or a day, whose rollup is older than what it is made from."""
+
+    __tablename__ = "rollup_dirty"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    box: Mapped[int] = mapped_column(primary_key=True)
+    span: Mapped[int] = mapped_column(primary_key=True)
+    slot: Mapped[int] = mapped_column(primary_key=True)
+
+
+class RollupState(Base):
+    """What a box's rollups are made with, and from where on there is something to make them from."""
+
+    __tablename__ = "rollup_state"
+
+    box: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    resolution: Mapped[int] = mapped_column(Micros)  # microseconds in which a caller must not call again
+    calls_from: Mapped[int] = mapped_column(Integer)  # slot; calls that began before it were purged
+    rollups_from: Mapped[int] = mapped_column(Integer)  # slot; rollups before it were purged
+
+
+def rollup_table(layout: Layout) -> Table:
+    """The table of a layout, for quarters of an hour and days."""
+    whole = [Column(name, Integer, nullable=False) for name in ("box", "span", *layout.lead, "slot")]
+    keys = [Column(name, String, nullable=False) for name in layout.keys]
+    values = [
+        Column(name, LargeBinary if name in layout.histograms else Micros, nullable=False) for name in layout.values
+    ]
+    primary = PrimaryKeyConstraint("box", "span", *layout.lead, "slot", *layout.keys)
+    return Table(layout.table, Base.metadata, *whole, *keys, *values, primary, sqlite_with_rowid=False)
+
+
+ROLLUPS = {layout.table: rollup_table(layout) for layout in LAYOUTS}

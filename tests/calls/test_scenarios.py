@@ -73,7 +73,7 @@ def shuffled_between_channels(events: list[CelEvent], seed: int) -> list[CelEven
     queues: dict[str, list[CelEvent]] = {}
     for event in events:
         queues.setdefault(event.uniqueid, []).append(event)
-    chance = random.Random(seed)  # noqa: S311 - repeatable
+    chance = random.Random(seed)
     mixed = []
     while queues:
         key = chance.choice(sorted(queues))

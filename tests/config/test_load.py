@@ -46,6 +46,35 @@ MISTAKES = [
     ("site:\n  name: !!python/object:os.system x\n", ["pbxd.yaml:2: site.name: the tag"]),
     ("log:\n  level: loud\n", ["pbxd.yaml:2: log.level: Input should be 'debug'"]),
     (
+        "reports:\n  schedules:\n    - {name: a b, report: call, at: 25:00, to: [x]}\n",
+        [
+            "pbxd.yaml:3: reports.schedules.0.at: a time of day",
+            "pbxd.yaml:3: reports.schedules.0.name: String should match",
+            "pbxd.yaml:3: reports.schedules.0.report: Input should be 'calls'",
+            "pbxd.yaml:3: reports.schedules.0.to.0: a mail address",
+        ],
+    ),
+    (
+        "reports:\n  schedules:\n    - name: a\n      report: calls\n      too: [a@b.c]\n      to: [a@b.c]\n",
+        ["pbxd.yaml:5: reports.schedules.0.too: unknown key; did you mean reports.schedules.0.to?"],
+    ),
+    (
+        "reports: {schedules: [{name: a, report: calls, to: [a@b.c]}]}\n",
+        ["pbxd.yaml:1: reports: schedules need reports.mail.host"],
+    ),
+    (
+        "reports: {schedules: [{name: a, report: calls, to: []}]}\n",
+        ["pbxd.yaml:1: reports: the schedule a goes to nobody"],
+    ),
+    (
+        f"reports: {{mail: {{host: h, sender: a@b.c}}, schedules: [{', '.join(['{name: a, report: calls, to: [a@b.c]}'] * 2)}]}}\n",
+        ["pbxd.yaml:1: reports: two schedules have the name a"],
+    ),
+    (
+        "reports:\n  mail:\n    password: [hunter2]\n",
+        ["pbxd.yaml:3: reports.mail.password: Input should be a valid string"],
+    ),
+    (
         "ami:\n  port: abc\nsite:\n  nam: x\n",
         ["pbxd.yaml:2: ami.port: Input should be a valid integer", "pbxd.yaml:4: site.nam"],
     ),
@@ -142,6 +171,53 @@ class TestSecrets:
         assert any("no AMI secret" in warning for warning in load_with_notes(path).warnings)
 
 
+class TestMailPassword:
+    """The mail server's password goes the way of the AMI secret."""
+
+    def test_order(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("from-file\n")
+        (tmp_path / "mail-password").write_text("from-credential\n")
+        path = tmp_path / "pbxd.yaml"
+        path.write_text(f"reports: {{mail: {{password: inline, password_file: {tmp_path}/file}}}}\n")
+        for credentials, expected in ((tmp_path, "from-credential"), (None, "from-file")):
+            password = load(path, credentials=credentials).reports.mail.password
+            assert password is not None
+            assert password.get_secret_value() == expected
+
+    def test_a_file_that_cannot_be_read(self, tmp_path: Path) -> None:
+        (found,) = problems(tmp_path, f"reports:\n  mail:\n    password_file: {tmp_path}/none\n")
+        assert found.startswith("pbxd.yaml:3: reports.mail.password_file:")
+
+    def test_it_is_never_shown(self, tmp_path: Path) -> None:
+        path = tmp_path / "pbxd.yaml"
+        path.write_text("reports: {mail: {password: hunter2}}\n")
+        path.chmod(0o644)
+        found = load_with_notes(path)
+        assert "hunter2" not in render(found.config) + repr(found.config)
+        assert any("reports.mail.password stands in a file that every user may read" in text for text in found.warnings)
+        (told,) = problems(tmp_path, "reports: {mail: {password: [hunter2]}}\n")
+        assert "hunter2" not in told
+
+    def test_warnings(self, tmp_path: Path) -> None:
+        path = tmp_path / "pbxd.yaml"
+        path.write_text("reports: {mail: {host: mail.example.org, username: pbx, security: none}}\n")
+        told = " ".join(load_with_notes(path).warnings)
+        assert "no password" in told
+        assert "for everybody on the way to read" in told
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"), [("'07:00'", "07:00"), ("7:05", "07:05"), ("17:30", "17:30"), ("1:00", "01:00")]
+)
+def test_times_of_day_with_and_without_quotes(tmp_path: Path, written: str, expected: str) -> None:
+    path = tmp_path / "pbxd.yaml"
+    path.write_text(
+        "reports:\n  mail: {host: h, sender: a@b.c}\n"
+        f"  schedules:\n    - name: a\n      report: calls\n      to: [a@b.c]\n      at: {written}\n"
+    )
+    assert load(path).reports.schedules[0].at == expected
+
+
 class TestShipped:
     """etc/pbxd.yaml and docs/configuration.md say what the schema says."""
 
@@ -155,7 +231,7 @@ class TestShipped:
         path.write_text("\n".join(lines))
         assert load(path) == Config()
         named = [match[1] for line in lines if (match := re.match(r"^ +([a-z_]+):", line))]
-        assert sorted(named) == sorted([key.rpartition(".")[2] for key in keys()] + ["tls"])
+        assert sorted(named) == sorted([key.rpartition(".")[2] for key in keys()] + ["tls", "mail"])
 
     def test_the_documented_keys_are_the_schema(self) -> None:
         text = (PROJECT / "docs" / "configuration.md").read_text()
@@ -167,9 +243,9 @@ class TestShipped:
 
 def test_changes_that_need_a_restart_are_told_apart(tmp_path: Path) -> None:
     path = tmp_path / "pbxd.yaml"
-    path.write_text("site: {name: b}\nami: {port: 5039}\n")
-    assert changed(Config(), load(path)) == (["site.name"], ["ami.port"])
+    path.write_text("site: {extensions: [2XX]}\nami: {port: 5039}\n")
+    assert changed(Config(), load(path)) == (["site.extensions"], ["ami.port"])
     assert value_of(load(path), "ami.port") == 5039
     running = taken_up(Config(), load(path))
-    assert (running.site.name, running.ami.port) == ("b", 5038)
+    assert (running.site.extensions, running.ami.port) == (("2XX",), 5038)
     assert changed(running, load(path)) == ([], ["ami.port"])  # it still waits

@@ -29,7 +29,7 @@ def settle(box: Box) -> None:
 
 def during(box: Box, deeds: list[Callable[[], None]]) -> None:
     """Place the calls, and do each of `deeds` at a random moment while they run."""
-    chance = random.Random(22)  # noqa: S311 - the same moments each time
+    chance = random.Random(22)
     running = load.place(box.phones, CALLS, RATE, talk=800)
     span = CALLS / RATE
     moments = sorted(chance.uniform(0.5, span - 0.5) for _ in deeds)
@@ -53,7 +53,7 @@ def test_pbxd_killed_ten_times_and_ami_cut_five_times(new_box: Box) -> None:
     box.pbxd.configure(port=forwarder.port)
     box.pbxd.start()
     deeds: list[Callable[[], None]] = [lambda: kill_and_start(box)] * KILLS + [forwarder.cut] * CUTS
-    random.Random(7).shuffle(deeds)  # noqa: S311
+    random.Random(7).shuffle(deeds)
     try:
         during(box, deeds)
         wait_until(box.pbxd.socket.exists, "pbxd to listen")

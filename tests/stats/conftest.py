@@ -1,0 +1,55 @@
+"""What the tests of the store share: an empty store of each kind."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from pbxd.calls.interpreter import records
+from pbxd.calls.record import CallRecord
+from pbxd.calls.site import Site
+from pbxd.stats.queries import Queries
+from pbxd.stats.writer import Writer
+from tests.stats.postgres import Server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A PostgreSQL server."""
+    server = Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty store of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite+aiosqlite:///{tmp_path}/stats/stats.db"
+    server: Server = request.getfixturevalue("postgres")
+    return server.database()
+
+
+@pytest.fixture
+async def writer(url: str) -> AsyncIterator[Writer]:
+    made = await Writer.open(url)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def queries(url: str, writer: Writer) -> AsyncIterator[Queries]:
+    assert writer  # it makes the tables
+    made = Queries(url)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def calls(journals: Path) -> list[CallRecord]:
+    site = Site(["PJSIP/trunk-*"], ["1XX"])
+    return [
+        record for path in sorted(journals.glob("*.csv")) for record in records(path.read_bytes().splitlines(), site)
+    ]
