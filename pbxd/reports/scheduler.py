@@ -174,11 +174,10 @@ class Scheduler:
 
     async def _process(self, job: dict[str, Any]) -> dict[str, Any]:
         """Have a process carry out the job; what it says of it. Passwords go by standard input, and are on no command line."""
-        cache = (
-            self.deliveries.path.parent / "matplotlib"
-        )  # it keeps its list of fonts there, and the home may be read-only
+        # matplotlib keeps its list of fonts in its folder, and the home may be read-only; charts need no thread for each core
+        ours = {"MPLCONFIGDIR": str(self.deliveries.path.parent / "matplotlib"), "OPENBLAS_NUM_THREADS": "1"}
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "pbxd.reports.deliver", env=os.environ | {"MPLCONFIGDIR": str(cache)},
+            sys.executable, "-m", "pbxd.reports.deliver", env=os.environ | ours,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         talk = asyncio.ensure_future(process.communicate(json.dumps(job).encode()))
