@@ -303,6 +303,6 @@ def test_the_same_report_is_the_same_bytes_in_every_process() -> None:
 
 def test_the_daemon_never_loads_what_draws() -> None:
     names = "'matplotlib', 'numpy', 'fpdf', 'aiosmtplib'"
-    code = f"import sys, pbxd.daemon, pbxd.cli.main; print([n for n in ({names}) if n in sys.modules])"
+    code = f"import sys, pbxd.daemon, pbxd.reports.scheduler, pbxd.cli.main; print([n for n in ({names}) if n in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True, capture_output=True, text=True)
     assert found.stdout.strip() == "[]"
