@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pbxd.calls.cel import CelEvent, birth_order
+from pbxd.calls.record import Quality
 from pbxd.calls.talk import Stay
+from pbxd.calls.voice import QUALITY, read_quality
 
 OUTGOING = "(Outgoing Line)"  # what Asterisk writes as the application's data of a channel that it dialled
 
@@ -44,6 +46,9 @@ class Channel:
     outgoing: bool = False  # Asterisk dialled it: a phone or trunk that was called, by a call or by a program
     ran_at: str = ""  # extension at which it first ran an application
     in_bridge: dict[str, int] = field(default_factory=dict)  # bridge -> since when
+    sent: Quality | None = None
+    received: Quality | None = None
+    rtt: float | None = None  # ms
     unentered: list[tuple[str, int]] = field(default_factory=list)  # bridges that it left without having entered
     unleft: list[Stay] = field(default_factory=list)  # stays that no line ended
 
@@ -203,11 +208,18 @@ def hand_over(channels: Iterable[Channel]) -> None:
 def read_channels(events: Iterable[CelEvent]) -> dict[str, Channel]:
     """Each channel of the call by its uniqueid, the oldest first. The order of lines matters only within a channel."""
     channels: dict[str, Channel] = {}
+    quality: list[CelEvent] = []
     for event in events:
         if event.type == "LINKEDID_END":
             continue  # of the call, not of the channel that happened to be its last
+        if event.type == QUALITY:
+            quality.append(event)  # from another journal, which may be read before this one
+            continue
         channel = channels.get(event.uniqueid)
         if channel is None:
             channel = channels[event.uniqueid] = Channel(event, event.at)
         channel.take(event)
+    for event in quality:
+        if (channel := channels.get(event.uniqueid)) is not None:
+            channel.sent, channel.received, channel.rtt = read_quality(event)
     return dict(sorted(channels.items(), key=lambda item: birth_order(item[0])))
