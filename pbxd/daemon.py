@@ -31,13 +31,22 @@ from pbxd.config.schema import Config, changed, taken_up
 from pbxd.errors import AmiError, ConfigError, ControlError, StoreError
 from pbxd.importing import import_lines, split_lines
 from pbxd.ingest import Ingest, IngestSettings
+from pbxd.stats import retention
 from pbxd.stats.engine import database_path
+from pbxd.stats.periods import local_zone
 from pbxd.stats.queries import Queries
+from pbxd.stats.report import Report
+from pbxd.stats.reports import Question, Reports, ReportSettings
+from pbxd.stats.retention import Keep, purge
+from pbxd.stats.rollup import rebuild, roll_up
 from pbxd.stats.writer import Writer
 from pbxd.supervise import supervise
 from pbxd.watchers import Watchers
 
 RECONCILE = 60.0  # s between looks for calls that nothing was heard of
+ROLL_UP = 5.0  # s between looks for quarters of an hour that have to be rolled up
+ROLL_UP_DAYS = 3600.0  # s between making hours and days; a report that needs them makes them at once
+PURGE = 86_400.0  # s between looks for what is too old
 FLUSH = 3.0  # s that the writer gets at a stop; what it cannot commit by then is read again at the next start
 log = structlog.get_logger("pbxd.daemon")
 
@@ -66,13 +75,28 @@ def ingest_settings(config: Config) -> IngestSettings:
     """The journal readers' settings, from the configuration."""
     journal = config.journal
     return IngestSettings(
-        journal.cel, journal.queue_log, journal.keep, journal.rotate_at, journal.batch, journal.commit_interval
-    )
+        journal.cel, journal.queue_log, journal.keep, journal.rotate_at, journal.batch, journal.commit_interval,
+        config.statistics.wrapup,
+    )  # fmt: skip
 
 
 def site_of(config: Config) -> Site:
     """The site's endpoints and numbers, from the configuration."""
     return Site(config.site.trunks, config.site.extensions, config.site.phones)
+
+
+def report_settings(config: Config) -> ReportSettings:
+    """What reports are made with, from the configuration."""
+    statistics = config.statistics
+    return ReportSettings(
+        site=config.site.name,
+        zone=config.site.time_zone or local_zone(),
+        service_level=statistics.service_level,
+        service_levels=statistics.service_levels,
+        service_target=statistics.service_target,
+        short_abandon=statistics.short_abandon,
+        wrapup=statistics.wrapup,
+    )
 
 
 class Daemon:
@@ -129,6 +153,7 @@ class Daemon:
                 ami = tasks.create_task(supervise("ami", self.ami.run)) if self.config.ami.secret else None
                 watchdog = tasks.create_task(self._watchdog())
                 reconcile = tasks.create_task(supervise("reconcile", self._reconcile))
+                rolling = tasks.create_task(supervise("rollups", self._roll_up))
                 serving = tasks.create_task(self._until_stopped(server))
                 if ami is None:
                     self.ami.last_error = "no secret is set: see ami.secret_file"
@@ -140,7 +165,7 @@ class Daemon:
                 notify.notify("STOPPING=1")
                 self.watchers.close()
                 server.should_exit = True
-                for task in (ami, reconcile, watchdog):
+                for task in (ami, reconcile, rolling, watchdog):
                     if task is not None:
                         task.cancel()
                 await asyncio.wait([serving])
@@ -154,7 +179,8 @@ class Daemon:
 
     async def _open_store(self, ladder: contextlib.AsyncExitStack) -> None:
         url = self.config.statistics.database
-        self._writer = await Writer.open(url, self.config.site.name)
+        resolution = int(self.config.statistics.resolution * 1_000_000)
+        self._writer = await Writer.open(url, self.config.site.name, resolution)
         ladder.push_async_callback(self._writer.close)
         self._queries = Queries(url, self.config.site.name)
         ladder.push_async_callback(self._queries.close)
@@ -214,6 +240,45 @@ class Daemon:
                     log.info("Asterisk cannot tell its channels now", error=str(error))
                     continue
                 self.ingest.channels_alive([row.get("Uniqueid") for row in rows], int(asked * 1_000_000))
+
+    async def _roll_up(self) -> None:
+        """Keep the rollups near the calls: quarters of an hour soon, days now and then; once a day, delete what is old."""
+        whole = purged = 0.0
+        while True:
+            await asyncio.sleep(ROLL_UP)
+            now = time.monotonic()
+            days = now - whole >= ROLL_UP_DAYS
+            await roll_up(self.writer, days=days)
+            whole = now if days else whole
+            if now - purged >= PURGE or not purged:
+                await purge(self.writer, self._keep(), int(time.time() * 1_000_000))
+                purged = now
+
+    def _keep(self) -> Keep:
+        return Keep(self.config.statistics.keep_calls, self.config.statistics.keep_rollups)
+
+    @property
+    def writer(self) -> Writer:
+        """The store, for writing."""
+        if self._writer is None:
+            raise StoreError("the store is not open yet")
+        return self._writer
+
+    async def report(self, question: Question) -> Report:
+        """Make a report. ReportError if there is none such."""
+        return await Reports(self.queries, self.writer, report_settings(self.config)).make(question)
+
+    async def stats_status(self) -> dict[str, Any]:
+        """Where the rollups stand."""
+        return await retention.status(self.writer)
+
+    async def stats_rebuild(self) -> dict[str, Any]:
+        """Make all rollups again."""
+        return {"quarters": await rebuild(self.writer)}
+
+    async def stats_purge(self, *, dry_run: bool) -> dict[str, Any]:
+        """Delete what is older than it is to be kept, or say what would go."""
+        return await purge(self.writer, self._keep(), int(time.time() * 1_000_000), dry_run=dry_run)
 
     async def _connected(self, session: ManagerSession) -> None:
         """AMI is up: ask what is going on, and end the calls that Asterisk does not know any more."""
@@ -315,9 +380,7 @@ class Daemon:
 
     async def import_calls(self, lines: AsyncIterator[bytes]) -> dict[str, int]:
         """Read a CEL file into the store, through the one writer; calls that are there already are replaced by themselves."""
-        if self._writer is None:
-            raise StoreError("the store is not open yet")
-        done = await import_lines(split_lines(lines), self.ingest.site, self._writer)
+        done = await import_lines(split_lines(lines), self.ingest.site, self.writer)
         self.stored = (await self.queries.counts())["calls"]
         return done
 
