@@ -7,21 +7,27 @@ from collections.abc import AsyncIterator
 from pbxd.calls.interpreter import Interpreter
 from pbxd.calls.site import Site
 from pbxd.sources import understand
+from pbxd.stats.rollup import roll_up
 from pbxd.stats.writer import Batch, Writer
 
 AT_ONCE = 2000  # records in one commit
 
 
 async def import_lines(lines: AsyncIterator[bytes], site: Site, writer: Writer) -> dict[str, int]:
-    """Read `lines`; how many lines, records and lines that could not be understood there were. StoreError from the writer."""
+    """Read `lines` and roll up what they changed. StoreError from the writer.
+
+    How many lines, records and lines that could not be understood there were, and how many calls were `late`: not taken, because
+    they began where calls have been deleted for their age.
+    """
     interpreter = Interpreter(site)
-    done = {"lines": 0, "records": 0, "rejects": 0}
+    done = {"lines": 0, "records": 0, "rejects": 0, "late": 0}
     batch = Batch()
 
     async def commit() -> None:
         nonlocal batch
-        done["records"] += len(batch.records)
-        await writer.commit(batch)
+        late = await writer.commit(batch)
+        done["records"] += len(batch.records) - late
+        done["late"] += late
         batch = Batch()
 
     async for line in lines:
@@ -35,6 +41,7 @@ async def import_lines(lines: AsyncIterator[bytes], site: Site, writer: Writer) 
             await commit()
     batch.records.extend(interpreter.finish())
     await commit()
+    await roll_up(writer)
     return done
 
 

@@ -114,6 +114,8 @@ def import_calls(
             client: Client = context.obj
             done = client.post("/v1/calls/import", source)
             typer.echo(f"{done['records']} calls from {done['lines']} lines, {done['rejects']} lines not understood")
+            if done["late"]:
+                typer.echo(f"{done['late']} calls not taken: they are older than the calls that are kept", err=True)
             return
         write(_records(source, trunk or []), output)
 
