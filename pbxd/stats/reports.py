@@ -20,11 +20,14 @@ from pbxd.stats.layout import (
     CALLS,
     DIRECTION,
     DISPOSITION,
+    EACH,
     EXTENSION,
+    HOUR,
     KINDS,
     PAUSES,
     QUEUES,
     SLOT,
+    TOGETHER,
     TRUNK,
     Row,
 )
@@ -52,6 +55,7 @@ FILTERS = {  # report -> filters; at most one at a time
 }
 LONGEST = 96 * 366 * 10  # slots of one report
 TITLES = {"calls": "Calls", "queues": "Queues", "agents": "Agents", "trunks": "Trunks", "heatmap": "Heat map"}
+OLD = "SELECT EXISTS (SELECT 1 FROM rollup_dirty WHERE box = ? AND slot < ?)"
 UNNAMED = "(none)"
 
 
@@ -90,6 +94,10 @@ class Reports:
     async def make(self, question: Question) -> Report:
         """The report. ReportError if there is none such; StoreError if the store fails."""
         asked = _Asked.of(question, self.settings)
+        with store_errors("making a report"):
+            async with self.queries.connect() as (connection, box):
+                if not (await fetch(connection, OLD, (box, asked.end)))[0][0]:
+                    return await _Maker(connection, box, self.settings, asked).report()
         await roll_up(self.writer, asked.end)
         with store_errors("making a report"):
             async with self.queries.connect() as (connection, box):
@@ -163,6 +171,9 @@ class _Maker:
         kind, key = (ALL, "") if self.asked.filter is None else (KINDS[self.asked.filter[0]], self.asked.filter[1])
         return Wanted(CALLS, self.box, (("kind", kind), ("key", key)))
 
+    def _wanted_queues(self, queue: str) -> Wanted:
+        return Wanted(QUEUES, self.box, (("kind", EACH if queue else TOGETHER), ("queue", queue)))
+
     async def _calls(self) -> Report:
         asked = self.asked
         if asked.by == "trunk":
@@ -215,12 +226,12 @@ class _Maker:
         )
         extra: dict[int, int] = {}
         if asked.by == "queue":
-            keys = (("queue", queue),) if queue else ()
-            rows = await self._keyed(Wanted(QUEUES, self.box, keys, "" if queue else " AND queue <> ''"), "queue")
+            keys: tuple[tuple[str, Any], ...] = (("kind", EACH), ("queue", queue)) if queue else (("kind", EACH),)
+            rows = await self._keyed(Wanted(QUEUES, self.box, keys), "queue")
             for name, of in rows:
                 extra[id(of)] = self._above_default(name, of)
         else:
-            rows = await self._by_time(Wanted(QUEUES, self.box, (("queue", queue),)))
+            rows = await self._by_time(self._wanted_queues(queue))
             extra = await self._overrides(rows, queue)
         total = together(QUEUES, (of for _, of in rows))
         extra[id(total)] = sum(extra.values())
@@ -257,7 +268,7 @@ class _Maker:
         extra: dict[int, int] = {}
         for name in self.settings.service_levels:
             if queue in ("", name):
-                own = dict(await self._by_time(Wanted(QUEUES, self.box, (("queue", name),))))
+                own = dict(await self._by_time(self._wanted_queues(name)))
                 for label, of in rows:
                     if label in own:
                         extra[id(of)] = extra.get(id(of), 0) + self._above_default(name, own[label])
@@ -267,7 +278,7 @@ class _Maker:
         """Agents for the average hour of the row: Erlang C."""
         settings = self.settings
         period = PERIODS["hour"]
-        hours = {period.label(hour): slots / 4 for hour, slots in occurrences(period, self.asked.parts).items()}
+        hours = {period.label(hour): slots / HOUR for hour, slots in occurrences(period, self.asked.parts).items()}
         by_id = {id(of): hours[label] for label, of in rows}
 
         def needed(of: Figures) -> int | None:
@@ -317,7 +328,7 @@ class _Maker:
         queue = asked.filter[1] if asked.filter and asked.filter[0] == "queue" else ""
         period = PERIODS["cell"]
         if asked.by == "abandonment" or queue:
-            found = await by_period(self.connection, Wanted(QUEUES, self.box, (("queue", queue),)), period, asked.parts)
+            found = await by_period(self.connection, self._wanted_queues(queue), period, asked.parts)
             made: tuple[Figure, ...] = tuple(
                 figure for figure in figures.queues(lambda _: 0, lambda _: 0)
                 if figure.column.name in ("offered", "abandoned", "abandonment_rate")

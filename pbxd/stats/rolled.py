@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -40,13 +40,16 @@ class Figures:
     numbers: list[int]
     classes: list[int]  # histograms as big integers, see `histogram`
     peak: int | None = None
+    _counts: dict[str, tuple[int, ...]] = field(default_factory=dict)  # histograms that were asked for
 
     def __getitem__(self, name: str) -> int:
         return self.numbers[(*self.layout.sums, *self.layout.maxima).index(name)]
 
     def counts(self, name: str) -> tuple[int, ...]:
         """A histogram's counts."""
-        return histogram.counts_of(self.classes[self.layout.histograms.index(name)])
+        if name not in self._counts:
+            self._counts[name] = histogram.counts_of(self.classes[self.layout.histograms.index(name)])
+        return self._counts[name]
 
     def add(self, numbers: Iterable[Any]) -> None:
         """Take numbers of further rows in."""
@@ -119,7 +122,10 @@ async def _peaks(
         for slot in range(part.first, part.end, step):
             change, peak = changes.get(slot, (0, 0))
             if level + peak:
-                figures = found.setdefault(period.of(slot * SECONDS + part.offset), nothing(wanted.layout))
+                group = period.of(slot * SECONDS + part.offset)
+                figures = found.get(group)
+                if figures is None:
+                    figures = found[group] = nothing(wanted.layout)
                 figures.peak = max(figures.peak or 0, level + peak)
             level += change
 
