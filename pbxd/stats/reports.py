@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -190,7 +190,10 @@ class _Maker:
             charts = (Chart("bar" if asked.by != "day" else "line", f"Calls by {asked.by}", asked.by, ("calls",)),)
             return self._report(made, rows, charts, together(CALLS, (of for _, of in rows)))
         kind = {"direction": DIRECTION, "disposition": DISPOSITION, "extension": EXTENSION}[asked.by]
-        found = await self._keyed(Wanted(CALLS, self.box, (("kind", kind),)), "key", shapes=kind != EXTENSION)
+        only = figures.EXTENSION_SUMS if kind == EXTENSION else ()
+        found = await self._keyed(
+            Wanted(CALLS, self.box, (("kind", kind),), only=only), "key", shapes=kind != EXTENSION
+        )
         charts = (Chart("bar", f"Calls by {asked.by}", asked.by, ("calls",)),)
         if kind == EXTENSION:
             self.notes.append("A call counts for each extension that took part; there is no total.")
@@ -328,14 +331,15 @@ class _Maker:
         queue = asked.filter[1] if asked.filter and asked.filter[0] == "queue" else ""
         period = PERIODS["cell"]
         if asked.by == "abandonment" or queue:
-            found = await by_period(self.connection, self._wanted_queues(queue), period, asked.parts)
+            found = await by_period(self.connection, self._wanted_queues(queue), period, asked.parts, shapes=False)
             made: tuple[Figure, ...] = tuple(
                 figure for figure in figures.queues(lambda _: 0, lambda _: 0)
                 if figure.column.name in ("offered", "abandoned", "abandonment_rate")
             )  # fmt: skip
             value = "offered" if asked.by == "calls" else "abandonment_rate"
         else:
-            found = await by_period(self.connection, self._wanted_calls(), period, asked.parts)
+            wanted = replace(self._wanted_calls(), only=("calls", "answered"))
+            found = await by_period(self.connection, wanted, period, asked.parts, shapes=False)
             made, value = (figures.count("calls", "Calls"), figures.count("answered", "Answered")), "calls"
         head = (Column("weekday", "Weekday", "text"), Column("hour", "Hour", "text"))
         rows = []
@@ -398,6 +402,6 @@ def _with_times(rows: list[tuple[str, Figures]], times: Mapping[str, Figures]) -
     for label in sorted({*done, *times}):
         of = together(AGENTS, [done[label]] if label in done else [])
         for name in ("login", "pause"):
-            of.numbers[AGENTS.sums.index(name)] = times[label][name] if label in times else 0
+            of.numbers[name] = times[label][name] if label in times else 0
         found.append((label, of))
     return found
