@@ -27,6 +27,7 @@ ami:
 journal:
   cel: {log}/cel-custom/pbxd.csv
   queue_log: {log}/queue_log
+  own: {folder}/state/journal/own.csv
   commit_interval: {commit_interval}
 statistics:
   database: sqlite+aiosqlite:///{folder}/state/stats/stats.db
@@ -119,10 +120,10 @@ class Pbxd:
 class Box:
     """Asterisk, pbxd and the phones around them, in one folder."""
 
-    def __init__(self, folder: Path, say: Say) -> None:
+    def __init__(self, folder: Path, say: Say, *, own_clock: bool = False) -> None:
         self.folder = folder
         tree = ensure_tree(say)
-        self.asterisk = Asterisk(tree, folder / "asterisk")
+        self.asterisk = Asterisk(tree, folder / "asterisk", own_clock=own_clock)
         try:
             self.pbxd = Pbxd(self.asterisk, folder / "pbxd")
             self.phones = Phones(self.asterisk, folder / "phones")

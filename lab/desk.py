@@ -126,6 +126,7 @@ class Desk:
         self._taken: set[str] = set()
         self._numbers = count(1)
         self._phones: dict[str, subprocess.Popen[bytes]] = {}
+        self._readers: list[threading.Thread] = []
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:
         for line in process.stdout or ():
@@ -162,7 +163,9 @@ class Desk:
                 stderr=log,
                 env=environment(),
             )
-        threading.Thread(target=self._read, args=(process,), daemon=True).start()
+        reader = threading.Thread(target=self._read, args=(process,), daemon=True)
+        reader.start()
+        self._readers.append(reader)
         self.wait(lambda: any(t["event"] == "ready" and t["phone"] == number for t in self.told), f"phone {number}")
 
     def carrier(self) -> None:
@@ -232,3 +235,8 @@ class Desk:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        for reader in self._readers:
+            reader.join()
+        for process in self._phones.values():
+            if process.stdout is not None:
+                process.stdout.close()

@@ -36,7 +36,7 @@ class Staged:
     ] = ()  # role (or endpoint) and whether it talked; empty: whom a queue rings is its own choice
     queues: tuple[tuple[str, str], ...] = ()  # queue and outcome
     transfers: tuple[tuple[str, str], ...] = ()  # kind and where to
-    told: tuple[str, ...] = field(default=())  # kinds of moments that the timeline must have, in this order
+    told: tuple[str, ...] = field(default=())  # kinds of moments that the timeline must have
 
     @property
     def cast(self) -> Cast:
@@ -63,7 +63,7 @@ class Staged:
         wanted_transfers = [(kind, to.format(**self.cast)) for kind, to in self.transfers]
         if found != wanted_transfers:
             wrong.append(f"transfers are {found}, not {wanted_transfers}")
-        kinds = iter(moment["kind"] for moment in record["timeline"])
+        kinds = {moment["kind"] for moment in record["timeline"]}
         missing = [kind for kind in self.told if kind not in kinds]
         if missing:
             wrong.append(f"the timeline does not tell of {missing}")

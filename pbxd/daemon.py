@@ -12,7 +12,7 @@ import resource
 import shutil
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ import uvicorn
 from pbxd import __version__, control, doctor, logs, metrics, notify
 from pbxd.asterisk import events, snapshot
 from pbxd.asterisk.manager import AmiSettings, ManagerSession
+from pbxd.asterisk.own_journal import OwnJournal
+from pbxd.asterisk.wire import Message
 from pbxd.calls.live import LiveState
 from pbxd.calls.record import CallRecord
 from pbxd.calls.site import Site
@@ -41,6 +43,7 @@ from pbxd.stats.retention import Keep, purge
 from pbxd.stats.rollup import rebuild, roll_up
 from pbxd.stats.writer import Writer
 from pbxd.supervise import supervise
+from pbxd.voice import VoiceQuality
 from pbxd.watchers import Watchers
 
 RECONCILE = 60.0  # s between looks for calls that nothing was heard of
@@ -75,9 +78,15 @@ def ingest_settings(config: Config) -> IngestSettings:
     """The journal readers' settings, from the configuration."""
     journal = config.journal
     return IngestSettings(
-        journal.cel, journal.queue_log, journal.keep, journal.rotate_at, journal.batch, journal.commit_interval,
+        journal.cel,
+        journal.queue_log,
+        journal.own,
+        journal.keep,
+        journal.rotate_at,
+        journal.batch,
+        journal.commit_interval,
         config.statistics.wrapup,
-    )  # fmt: skip
+    )
 
 
 def site_of(config: Config) -> Site:
@@ -116,13 +125,25 @@ class Daemon:
         self._queries: Queries | None = None
         self._writer: Writer | None = None
         self._ingest: Ingest | None = None
-        handlers = self.live_state.handlers(time.time)
+        self.voice = VoiceQuality(OwnJournal(config.journal.own), time.time)
         self.ami = ManagerSession(
             ami_settings(config),
-            {name: handlers[name] for name in events.LIVE},
+            self._handlers(),
             self._connected,
             self.live_state.clear,
         )
+
+    def _handlers(self) -> dict[str, Callable[[Message], None]]:
+        """What is done at each AMI event."""
+        live = self.live_state.handlers(time.time)
+        handlers: dict[str, Callable[[Message], None]] = {name: live[name] for name in events.LIVE}
+        handlers |= dict.fromkeys(events.VOICE, self.voice.report)
+
+        def hangup(event: Message) -> None:
+            live["Hangup"](event)
+            self.voice.hangup(event)
+
+        return handlers | {"Hangup": hangup}
 
     @property
     def queries(self) -> Queries:
@@ -188,6 +209,7 @@ class Daemon:
         self._ingest = Ingest(
             ingest_settings(self.config), site_of(self.config), self._writer, self._queries, self._published
         )
+        self.voice.journal.prepare()
         await self._ingest.open()
 
     async def _open_control(self, ladder: contextlib.AsyncExitStack) -> control.ControlServer:
@@ -288,7 +310,9 @@ class Daemon:
         self.live_state.replace(found.channels, found.bridges, found.queues, found.endpoints, time.time())
         for what in found.missing:
             log.info("Asterisk cannot tell", what=what)
-        self.ingest.channels_alive([row.get("Uniqueid") for row in found.channels], int(asked * 1_000_000))
+        alive = [row.get("Uniqueid") for row in found.channels]
+        self.ingest.channels_alive(alive, int(asked * 1_000_000))
+        self.voice.keep(alive)
 
     def _published(self, records: list[CallRecord]) -> None:
         self.stored += len(records)
@@ -348,6 +372,7 @@ class Daemon:
                 "open_calls": ingest.open_calls,
                 "path": str(self.config.journal.cel),
             },
+            "voice": {"written": self.voice.written, "failed": self.voice.failed},
             "store": {"calls": self.stored, "path": str(path)},
             "disk": {"free": shutil.disk_usage(path.parent).free, "path": str(path.parent)},
         }

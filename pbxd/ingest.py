@@ -15,7 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from pbxd.asterisk.journal import Journal, Watch, rotate
+from pbxd.asterisk.journal import Journal, Journals, Watch, rotate
 from pbxd.backoff import backoff
 from pbxd.calls.record import CallRecord
 from pbxd.calls.site import Site
@@ -37,6 +37,7 @@ class IngestSettings:
 
     cel: Path
     queue_log: Path
+    own: Path
     keep: float
     rotate_at: int
     batch: int
@@ -109,7 +110,9 @@ class Ingest:
 
     async def open(self) -> None:
         """Find out where the last run ended. StoreError or JournalError if that cannot be read."""
-        cel, queue_log = Journal(self.settings.cel), Journal(self.settings.queue_log)
+        # Our own lines first: they are there when a call ends, and its record need not be written again for them.
+        cel = Journals(Journal(self.settings.own), Journal(self.settings.cel))
+        queue_log = Journal(self.settings.queue_log)
         found = await self.queries.progress(CelSource.name)
         self.cel = await asyncio.to_thread(CelSource, cel, found, self.site)
         known = await self.queries.progress(QueueLogSource.name)
@@ -118,7 +121,9 @@ class Ingest:
 
     async def run(self) -> None:
         """Read until `stop`; `open` was called before."""
-        watch = Watch({self.settings.cel.parent, self.settings.queue_log.parent}, self._wake.set)
+        watch = Watch(
+            {self.settings.cel.parent, self.settings.queue_log.parent, self.settings.own.parent}, self._wake.set
+        )
         try:
             while not self._stop.is_set():
                 self._wake.clear()

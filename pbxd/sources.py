@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from pbxd.asterisk.journal import Chunk, Journal, Part
+from pbxd.asterisk.journal import Chunk, Journal, Journals, Part
 from pbxd.asterisk.queue_log import parse_queue_line
 from pbxd.calls.agents import AgentTracker
 from pbxd.calls.cel import CelEvent, parse_line
@@ -40,7 +40,7 @@ class Source(Protocol):
     """A journal with its meaning."""
 
     name: str
-    journal: Journal
+    journal: Journal | Journals
 
     def next(self, batch: Batch, limit: int) -> int:
         """Read on: about `limit` lines into `batch`. How many lines were read; 0 at the end of the journal."""
@@ -52,7 +52,7 @@ class Source(Protocol):
 class Tail:
     """The part of a source that is the same for all: which part to read on, and the positions."""
 
-    def __init__(self, name: str, journal: Journal, found: JournalProgress) -> None:
+    def __init__(self, name: str, journal: Journal | Journals, found: JournalProgress) -> None:
         self.name = name
         self.journal = journal
         self.progress = {part: Progress(*place) for part, place in found.positions.items()}
@@ -128,7 +128,7 @@ class CelSource:
 
     name = "cel"
 
-    def __init__(self, journal: Journal, found: JournalProgress, site: Site) -> None:
+    def __init__(self, journal: Journal | Journals, found: JournalProgress, site: Site) -> None:
         self.journal = journal
         self.tail = Tail(self.name, journal, found)
         self.interpreter = Interpreter.restore(site, found.saved) if found.saved else Interpreter(site)

@@ -23,7 +23,7 @@ from pbxd.cli.client import UnixConnection
 
 CONFIG = """
 site: {{trunks: ["PJSIP/trunk-*"], extensions: [1XX]}}
-journal: {{cel: {folder}/log/pbxd.csv, queue_log: {folder}/log/queue_log, commit_interval: 10ms}}
+journal: {{cel: {folder}/log/pbxd.csv, queue_log: {folder}/log/queue_log, own: {folder}/own/own.csv, commit_interval: 10ms}}
 statistics: {{database: "sqlite+aiosqlite:///{folder}/state/stats.db"}}
 control: {{socket: {folder}/control.sock}}
 """

@@ -36,7 +36,7 @@ class Folder:
         self.queue_log = path / "queue_log"
         self.url = f"sqlite+aiosqlite:///{path}/state/stats.db"
         values = {"keep": 604800.0, "rotate_at": 1 << 40, "batch": 50, "commit_interval": 0.01}
-        self.settings = IngestSettings(self.live, self.queue_log, **(values | changes))  # type: ignore[arg-type]
+        self.settings = IngestSettings(self.live, self.queue_log, path / "own.csv", **(values | changes))  # type: ignore[arg-type]
 
     def append(self, data: bytes, name: str = "pbxd.csv") -> None:
         with (self.path / name).open("ab") as file:
@@ -83,11 +83,11 @@ def expected(journal: bytes) -> list[CallRecord]:
     return sorted(records(journal.splitlines(), SITE), key=lambda record: record.start)
 
 
-async def test_all_at_once(folder: Folder, journal: bytes, expected: list[CallRecord]) -> None:
+async def test_all_at_once(folder: Folder, journal: bytes, expected: list[CallRecord], journals: Path) -> None:
     folder.append(journal)
     await folder.read()
     assert await folder.stored() == expected
-    assert len(expected) == 22
+    assert len(expected) == len(list(journals.glob("*.csv")))
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -182,7 +182,7 @@ async def test_old_parts_are_deleted_when_nothing_of_them_is_needed(tmp_path: Pa
     async with folder.reader() as ingest:
         await ingest.catch_up()
         assert not (tmp_path / "pbxd.csv.1").exists()
-    assert len(await folder.stored()) == 22
+    assert len(await folder.stored()) == len(list(records(lines, SITE)))
     async with folder.reader() as ingest:
         assert ingest.cel is not None
         await ingest.catch_up()

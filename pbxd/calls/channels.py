@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pbxd.calls.cel import CelEvent, id_order
+from pbxd.calls.cel import CelEvent, birth_order
+from pbxd.calls.record import Quality
 from pbxd.calls.talk import Stay
+from pbxd.calls.voice import QUALITY, read_quality
 
 OUTGOING = "(Outgoing Line)"  # what Asterisk writes as the application's data of a channel that it dialled
 
@@ -44,6 +46,11 @@ class Channel:
     outgoing: bool = False  # Asterisk dialled it: a phone or trunk that was called, by a call or by a program
     ran_at: str = ""  # extension at which it first ran an application
     in_bridge: dict[str, int] = field(default_factory=dict)  # bridge -> since when
+    sent: Quality | None = None
+    received: Quality | None = None
+    rtt: float | None = None  # ms
+    unentered: list[tuple[str, int]] = field(default_factory=list)  # bridges that it left without having entered
+    unleft: list[Stay] = field(default_factory=list)  # stays that no line ended
 
     @property
     def uniqueid(self) -> str:
@@ -88,7 +95,8 @@ class Channel:
     def close(self, at: int) -> None:
         """Its lines are over: what is still open ends at `at`."""
         for bridge, since in self.in_bridge.items():
-            self.stays.append(Stay(self.uniqueid, bridge, since, at))
+            self.unleft.append(Stay(self.uniqueid, bridge, since, at))
+        self.stays.extend(self.unleft)
         self.in_bridge.clear()
         self.stop_music(at)
         self.leave_lot(at)
@@ -118,7 +126,9 @@ def _enter(channel: Channel, event: CelEvent) -> None:
 def _exit(channel: Channel, event: CelEvent) -> None:
     bridge = str(event.details().get("bridge_id", ""))
     since = channel.in_bridge.pop(bridge, None)
-    if since is not None:
+    if since is None:
+        channel.unentered.append((bridge, event.at))
+    else:
         channel.stays.append(Stay(channel.uniqueid, bridge, since, event.at))
 
 
@@ -179,14 +189,37 @@ _RULES = {
 }
 
 
+def hand_over(channels: Iterable[Channel]) -> None:
+    """Give the place of a channel in a bridge to the one that was put there instead of it.
+
+    A transfer to an application swaps two channels under their names: the one has entered the bridge, the other leaves it, and no
+    line tells of the moment between. It is the end of the one that entered.
+    """
+    channels = list(channels)
+    for taker in channels:
+        for bridge, left in taker.unentered:
+            since = [
+                stay.end for giver in channels for stay in giver.unleft if stay.bridge == bridge and stay.end <= left
+            ]
+            if since:
+                taker.stays.append(Stay(taker.uniqueid, bridge, max(since), left))
+
+
 def read_channels(events: Iterable[CelEvent]) -> dict[str, Channel]:
     """Each channel of the call by its uniqueid, the oldest first. The order of lines matters only within a channel."""
     channels: dict[str, Channel] = {}
+    quality: list[CelEvent] = []
     for event in events:
         if event.type == "LINKEDID_END":
             continue  # of the call, not of the channel that happened to be its last
+        if event.type == QUALITY:
+            quality.append(event)  # from another journal, which may be read before this one
+            continue
         channel = channels.get(event.uniqueid)
         if channel is None:
             channel = channels[event.uniqueid] = Channel(event, event.at)
         channel.take(event)
-    return dict(sorted(channels.items(), key=lambda item: id_order(item[0])))
+    for event in quality:
+        if (channel := channels.get(event.uniqueid)) is not None:
+            channel.sent, channel.received, channel.rtt = read_quality(event)
+    return dict(sorted(channels.items(), key=lambda item: birth_order(item[0])))

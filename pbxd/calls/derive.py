@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from pbxd.calls.annotations import annotate
 from pbxd.calls.cel import CelEvent, id_order
-from pbxd.calls.channels import AppRun, Channel, read_channels
+from pbxd.calls.channels import AppRun, Channel, hand_over, read_channels
+from pbxd.calls.clock import steady
 from pbxd.calls.disposition import Facts, judge
 from pbxd.calls.queues import queue_visits
 from pbxd.calls.record import CallRecord, Leg
@@ -20,10 +21,12 @@ CALLER_HUNG_UP = "caller"
 
 def derive(events: Sequence[CelEvent], site: Site, *, cut: bool = False, known_as: Iterable[str] = ()) -> CallRecord:
     """The record of the call that consists of `events`, which are in order within each channel."""
+    events, set_back = steady(events)
     channels = read_channels(events)
-    last = max(event.at for event in events)
+    last = max(channel.end for channel in channels.values())
     for channel in channels.values():
         channel.close(channel.end if channel.ended else last)
+    hand_over(channels.values())
     parties = [channel for channel in channels.values() if not channel.local] or list(channels.values())
     caller = parties[0]
     stays = [stay for channel in channels.values() for stay in channel.stays]
@@ -53,7 +56,7 @@ def derive(events: Sequence[CelEvent], site: Site, *, cut: bool = False, known_a
     )
     talk = union(interval for intervals in talked.values() for interval in intervals)
     queued = union((visit.joined, visit.answer or visit.left) for visit in visits)
-    own_id = min(channels, key=id_order)
+    own_id = next(iter(channels))
     return CallRecord(
         id=own_id,
         start=min(channel.first.at for channel in channels.values()),
@@ -71,7 +74,7 @@ def derive(events: Sequence[CelEvent], site: Site, *, cut: bool = False, known_a
         answered_by=_answered_by(legs),
         account=told.account or caller.account,
         ring_time=length(minus(minus(_ringing(legs), talk), queued)),
-        queue_time=sum(visit.wait for visit in visits),
+        queue_time=length(minus(queued, talk)),
         talk_time=length(talk),
         hold_time=length(union(interval for intervals in on_hold.values() for interval in intervals)),
         park_time=length(union(interval for channel in channels.values() for interval in channel.parked)),
@@ -81,7 +84,7 @@ def derive(events: Sequence[CelEvent], site: Site, *, cut: bool = False, known_a
         legs=legs,
         queues=visits,
         transfers=moves,
-        timeline=timeline(events, legs, visits, moves),
+        timeline=timeline(events, legs, visits, moves, set_back),
         linkedids=tuple(sorted({event.linkedid for event in events}, key=id_order)),
         replaces=tuple(sorted(set(known_as) - {own_id})),
     )
@@ -113,7 +116,7 @@ def _leg(
         uniqueid=channel.uniqueid,
         channel=channel.channel,
         endpoint=channel.endpoint,
-        role="caller" if channel is caller else "called",
+        role="caller" if channel is caller or not channel.outgoing else "called",
         number=number,
         name=channel.name,
         trunk=trunk,
@@ -123,6 +126,9 @@ def _leg(
         talked=tuple(talked.get(channel.uniqueid, ())),
         cause=_cause(channel),
         held=tuple(on_hold.get(channel.uniqueid, ())),
+        sent=channel.sent,
+        received=channel.received,
+        rtt=channel.rtt,
     )
 
 

@@ -35,7 +35,7 @@ class Group:
     events: list[CelEvent] = field(default_factory=list)
     channels: dict[str, bool] = field(default_factory=dict)  # uniqueid -> whether it is still there
     linkedids: dict[str, bool] = field(default_factory=dict)  # linkedid -> whether Asterisk still uses it
-    places: set[str] = field(default_factory=set)  # bridges and Local pairs
+    places: set[str] = field(default_factory=set)  # bridges, Local pairs, and channels that were named before they came
     up: int = 0  # channels still there
     used: int = 0  # linkedids still used
     closed: bool = False
@@ -134,6 +134,8 @@ class Grouper:
         found = self._by_channel.get(event.uniqueid)
         other = self._by_linkedid.get(event.linkedid)
         if found is None:
+            found = self._by_place.get(event.uniqueid)
+        if found is None:
             found = other
         if found is None:
             found = Group()
@@ -158,7 +160,11 @@ class Grouper:
             if other is not group:
                 group = self._merge(group, other)
         for name in NAMED_IN_EXTRA:
-            named = self._by_channel.get(str(details.get(name, "")))
+            uniqueid = str(details.get(name, ""))
+            named = self._by_channel.get(uniqueid)
+            if named is None and uniqueid.partition(".")[0].isdecimal():
+                named = self._by_place.setdefault(uniqueid, group)  # the journal is in order within a channel only
+                group.places.add(uniqueid)
             if named is not None and named is not group:
                 group = self._merge(group, named)
         return group

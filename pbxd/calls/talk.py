@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 Interval = tuple[int, int]
-SWAP = 20_000  # µs for which a channel is in no bridge while Asterisk optimises a Local pair away: nobody hears it
+SWAP = 20_000  # µs for which a channel is in no bridge while Asterisk moves it to another: nobody hears it
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def connected(stays: Iterable[Stay], pairs: Mapping[str, str], parties: frozense
         present = [stay for stay in stays if stay.start <= start and stay.end >= end]
         for channel in _not_alone(present, pairs, parties):
             intervals = talked.setdefault(channel, [])
-            if intervals and start - intervals[-1][1] <= SWAP:
+            if intervals and start - intervals[-1][1] <= (SWAP if pairs else 0):
                 intervals[-1] = (intervals[-1][0], end)
             else:
                 intervals.append((start, end))
@@ -62,8 +62,19 @@ def held(stays: Iterable[Stay], music: Mapping[str, list[Interval]]) -> dict[str
         )
         intervals = minus(shared, minus(shared, union(played)))
         if intervals:
-            found[channel] = intervals
+            found[channel] = _joined(intervals)
     return found
+
+
+def _joined(intervals: list[Interval]) -> list[Interval]:
+    """The intervals, those with less than SWAP between them as one: who is moved to another bridge stays on hold."""
+    joined = intervals[:1]
+    for start, end in intervals[1:]:
+        if start - joined[-1][1] <= SWAP:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((start, end))
+    return joined
 
 
 def without_held(stays: Iterable[Stay], on_hold: Mapping[str, list[Interval]]) -> list[Stay]:

@@ -17,23 +17,29 @@ TOLD = {  # lines that go into the timeline as they are, and the column that say
 
 
 def timeline(
-    events: Sequence[CelEvent], legs: Sequence[Leg], visits: Sequence[QueueVisit], moves: Sequence[Transfer]
+    events: Sequence[CelEvent],
+    legs: Sequence[Leg],
+    visits: Sequence[QueueVisit],
+    moves: Sequence[Transfer],
+    set_back: int,
 ) -> tuple[Moment, ...]:
-    """All moments of a call, in order of time."""
+    """All moments of a call, in order of time. `set_back` is by how many µs the clock was set back during it."""
     moments = [Moment(legs[0].start, "start", legs[0].uniqueid, legs[0].endpoint)]
     for leg in legs:
-        moments.extend(_of_leg(leg))
+        moments.extend(_of_leg(leg, first=leg is legs[0]))
     for visit in visits:
         moments.extend(_of_visit(visit))
     moments.extend(Moment(move.at, f"{move.kind}_transfer", move.by, move.to) for move in moves)
     for event in events:
         moments.extend(_of_event(event))
+    if set_back:
+        moments.append(Moment(max(leg.end for leg in legs), "clock_set_back", "", f"{set_back / 1_000_000:.6f} s"))
     return tuple(sorted(moments, key=lambda moment: moment.at))
 
 
-def _of_leg(leg: Leg) -> Iterator[Moment]:
-    if leg.role == "called":
-        yield Moment(leg.start, "dial", leg.uniqueid, leg.endpoint)
+def _of_leg(leg: Leg, *, first: bool) -> Iterator[Moment]:
+    if not first:
+        yield Moment(leg.start, "dial" if leg.role == "called" else "call", leg.uniqueid, leg.endpoint)
     if leg.answer is not None:
         yield Moment(leg.answer, "answer", leg.uniqueid, leg.endpoint)
     for start, end in leg.held:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -13,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pbxd.cli.chart import chart
 from pbxd.cli.client import Client
 from pbxd.cli.when import local, moment, span
 from pbxd.errors import LineError, PbxdError
@@ -31,7 +33,7 @@ class Format(StrEnum):
 COLUMNS = (
     "id", "start", "answer", "end", "direction", "disposition", "reason", "cause", "hung_up_by", "caller_number",
     "caller_name", "caller_endpoint", "dialled", "answered_by", "account", "duration", "billed", "ring_time",
-    "queue_time", "talk_time", "mailbox",
+    "queue_time", "talk_time", "hold_time", "park_time", "mailbox", "customer", "tags",
 )  # fmt: skip
 
 
@@ -175,16 +177,26 @@ def line(record: dict[str, Any]) -> str:
 
 def show_lines(record: dict[str, Any]) -> list[str]:
     """A call as a page of text."""
-    head = ("id", "direction", "disposition", "reason", "cause", "hung_up_by", "dialled", "account", "mailbox")
+    head = (
+        "id",
+        "direction",
+        "disposition",
+        "reason",
+        "cause",
+        "hung_up_by",
+        "dialled",
+        "account",
+        "customer",
+        "mailbox",
+    )
     lines = [f"{name:14} {record[name]}" for name in head if record[name] not in ("", None)]
+    if record["tags"]:
+        lines.append(f"{'tags':14} {'; '.join(record['tags'])}")
     lines.append(f"{'caller':14} {record['caller_number']} {record['caller_name']} ({record['caller_endpoint']})")
     lines += [f"{name:14} {local(record[name])}" for name in ("start", "answer", "end")]
-    lengths = ("duration", "billed", "ring_time", "queue_time", "talk_time")
+    lengths = ("duration", "billed", "ring_time", "queue_time", "talk_time", "hold_time", "park_time")
     lines += [f"{name:14} {span(record[name])}" for name in lengths]
     lines += ["", "legs"]
     for leg in record["legs"]:
         lines.append(f"  {leg['role']:7} {leg['number']:14} {leg['channel']:34} talked {span(leg['talk_time'])}")
-    lines += ["", "timeline"]
-    for moment_ in record["timeline"]:
-        lines.append(f"  {local(moment_['at'], day=False)}  {moment_['kind']:16} {moment_['detail']}")
-    return lines
+    return [*lines, "", *chart(record, shutil.get_terminal_size().columns)]

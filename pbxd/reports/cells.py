@@ -6,6 +6,7 @@ import re
 import unicodedata
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -39,7 +40,7 @@ def length(seconds: float) -> str:
 
 def cell(kind: Kind, value: Any) -> str:  # noqa: ANN401 - of any kind
     """One value as text: `0:03:05`, `12.3 %`, `1,234`, `4.21`; what is not known is a dash."""
-    if value is None:
+    if value is None or (isinstance(value, float) and not isfinite(value)):
         return UNKNOWN
     if kind == "text" or not isinstance(value, int | float):
         return clean(value)

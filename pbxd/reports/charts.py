@@ -11,6 +11,7 @@ import warnings
 from dataclasses import dataclass
 from datetime import date
 from itertools import chain, count
+from math import isfinite, nan
 from typing import TYPE_CHECKING, Any
 
 from pbxd.reports.cells import UNKNOWN, cell, clean, length
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BARS = 40  # bars that can still be told apart; a chart of more says how many it leaves out
+BARS = 160  # standing bars that can still be told apart; a chart of more says how many it leaves out
+POINTS = 40  # points of a line that still have room for a dot each
 LANES = 24  # horizontal ones, each with its name
 STEPS = 6  # shades of a heatmap
 TIMES = ("hour", "weekday", "day", "week", "month")  # rows that follow one another: their bars stand
@@ -145,18 +147,20 @@ def _figure(report: Report, chart: Chart, width: float, palette: Palette) -> Fig
 
 def lying(report: Report, chart: Chart) -> bool:
     """Whether bars lie, each beside its name: those of queues, agents and trunks do, those of times stand."""
-    return chart.kind in ("bar", "stacked") and chart.x not in TIMES and _column(report, chart.x).kind == "text"
+    if chart.kind not in ("bar", "stacked") or _column(report, chart.x).kind != "text":
+        return False
+    return chart.x not in TIMES and not (report.by in TIMES and chart.x == report.columns[0].name)
 
 
 def left_out(report: Report, chart: Chart) -> int:
     """How many rows a chart has no room for."""
     if chart.kind not in ("bar", "stacked"):
         return 0
-    return max(0, len(report.rows) - (LANES if lying(report, chart) else BARS * 4))
+    return max(0, len(report.rows) - (LANES if lying(report, chart) else BARS))
 
 
 def _standing_bars(axes: Axes, report: Report, chart: Chart, palette: Palette) -> None:
-    rows = report.rows[: BARS * 4]
+    rows = report.rows[:BARS]
     places = range(len(rows))
     share = 0.8 if chart.kind == "stacked" else 0.8 / len(chart.y)
     floor = [0.0] * len(rows)
@@ -202,7 +206,7 @@ def _line(axes: Axes, report: Report, chart: Chart, palette: Palette) -> None:
     for n, name in enumerate(chart.y):
         values = [_or_gap(row[_index(report, name)]) for row in report.rows]
         colour = palette.series[n % len(palette.series)]
-        marker = "o" if len(values) <= BARS else ""
+        marker = "o" if len(values) <= POINTS else ""
         axes.plot(
             places, values, color=colour, linewidth=1.8, marker=marker, markersize=4,
             solid_joinstyle="round", label=_title(report, name), clip_on=False,
@@ -342,9 +346,9 @@ def _title(report: Report, name: str) -> str:
 
 
 def _number(value: Any) -> float:  # noqa: ANN401 - a cell
-    return float(value) if isinstance(value, int | float) else 0.0
+    return float(value) if isinstance(value, int | float) and isfinite(value) else 0.0
 
 
 def _or_gap(value: Any) -> float:  # noqa: ANN401 - a cell
     """An unknown value is a gap in the line."""
-    return float(value) if isinstance(value, int | float) else float("nan")
+    return float(value) if isinstance(value, int | float) and isfinite(value) else nan

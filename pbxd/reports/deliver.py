@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,8 @@ def _outcome(result: str, *, refused: dict[str, str] | None = None, error: str =
 
 def main() -> None:
     """Entry point."""
-    os.nice(NICE)
+    with suppress(OSError):  # the unit may forbid even this (SystemCallFilter=~@resources)
+        os.nice(NICE)
     try:
         job = json.load(sys.stdin)
     except ValueError as error:

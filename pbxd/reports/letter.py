@@ -117,7 +117,8 @@ def _table(report: Report) -> str:
 
 
 def _line(texts: list[str], right: list[bool], tag: str, style: str) -> str:
-    style = f"padding:5px 10px;{FAMILY};font-size:13px;{style}"
+    across = 4 if len(texts) > page.MANY else 10
+    style = f"padding:5px {across}px;{FAMILY};font-size:13px;{style}"
     made = "".join(
         f'<{tag} align="{"right" if at_right else "left"}" style="{style}">{escape(said)}</{tag}>'
         for said, at_right in zip(texts, right, strict=True)

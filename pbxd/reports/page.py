@@ -17,7 +17,7 @@ STYLE = """
 --shade-0:#f1f5f9;--shade-1:#d3e3f1;--shade-2:#a5c9e3;--shade-3:#6ba7d0;--shade-4:#2f80b7;--shade-5:#0b5a92;--shade-6:#08365c;
 --cell-ink-0:#6b7480;--cell-ink-1:#3d444d;--cell-ink-2:#3d444d;--cell-ink-3:#14202b;--cell-ink-4:#fff;--cell-ink-5:#fff;
 --cell-ink-6:#fff}
-@media (prefers-color-scheme:dark){:root{--paper:#12161b;--ink:#c3cad3;--strong:#f2f5f8;--soft:#98a2ae;--grid:#2c343d;
+@media screen and (prefers-color-scheme:dark){:root{--paper:#12161b;--ink:#c3cad3;--strong:#f2f5f8;--soft:#98a2ae;--grid:#2c343d;
 --band:#1a2027;--series-0:#4aa8e0;--series-1:#f0b429;--series-2:#2fc39a;--series-3:#dd94bd;--series-4:#9bd3f5;--series-5:#f0824a;
 --shade-0:#1a2027;--shade-1:#16324a;--shade-2:#1a486c;--shade-3:#1f6394;--shade-4:#3584bd;--shade-5:#6cadde;--shade-6:#b4daf5;
 --cell-ink-0:#7c8794;--cell-ink-1:#c3cad3;--cell-ink-2:#dfe6ee;--cell-ink-3:#fff;--cell-ink-4:#fff;--cell-ink-5:#0b1a27;
@@ -28,9 +28,9 @@ font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif
 main{max-width:68rem;margin:0 auto;padding:2.5rem 1.5rem 3rem}
 h1{margin:0;font-size:1.7rem;line-height:1.25;color:var(--strong);font-weight:650}
 .under{margin:.3rem 0 0;color:var(--soft)}
-dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(9rem,1fr));gap:1px;margin:1.8rem 0 0;padding:0;background:var(--grid);
+dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(9rem,1fr));gap:0;margin:1.8rem 0 0;padding:0;
 border:1px solid var(--grid);border-radius:8px;overflow:hidden}
-dl div{padding:.8rem 1rem;background:var(--paper)}
+dl div{padding:.8rem 1rem;box-shadow:1px 1px 0 var(--grid)}
 dt{font-size:.82rem;color:var(--soft)}
 dd{margin:.1rem 0 0;font-size:1.45rem;font-weight:600;color:var(--strong);font-variant-numeric:tabular-nums}
 figure{margin:2.2rem 0 0;break-inside:avoid}
@@ -52,9 +52,9 @@ tbody tr:nth-child(even){background:var(--band)}
 tfoot th,tfoot td{font-weight:650;color:var(--strong);border-top:2px solid var(--grid)}
 ul{margin:0;padding-left:1.1rem;color:var(--soft);font-size:.9rem}
 .none{padding:1.5rem .5rem;color:var(--soft)}
-@media print{@page{margin:14mm}main{max-width:none;padding:0}body{font-size:11px}
+@media print{@page{margin:14mm}main{max-width:none;padding:0}html{font-size:11px}body{font-size:1rem}
 .wide{overflow:visible}thead{display:table-header-group}
-tr{break-inside:avoid}:root{--paper:#fff}}
+tfoot{display:table-row-group}tr{break-inside:avoid}}
 """.strip()
 
 

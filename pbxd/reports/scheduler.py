@@ -17,7 +17,7 @@ import structlog
 
 from pbxd.backoff import backoff
 from pbxd.config.schema import Mail, Reports, Schedule
-from pbxd.errors import PbxdError
+from pbxd.errors import PbxdError, ReportError
 from pbxd.reports.deliveries import Deliveries
 from pbxd.reports.schedule import Due, latest, upcoming
 from pbxd.reports.table import as_json
@@ -80,10 +80,15 @@ class Scheduler:
                 continue
 
     async def deliver_due(self) -> int | None:
-        """Try once all that is due now. When to look again (microseconds UTC); None without schedules."""
-        wakes = []
-        if self.config.schedules:
+        """Try once all that is due now. When to look again (microseconds UTC); None is whenever."""
+        if not self.config.schedules:
+            return None
+        try:
             delivered = await asyncio.to_thread(self._begin)
+        except ReportError as error:
+            log.error("what was delivered is not known, so nothing is sent", error=str(error))
+            return None
+        wakes = []
         for schedule in self.config.schedules:
             due, after = self._times(schedule, self.clock())
             if due.at > delivered[schedule.name]:
@@ -93,7 +98,7 @@ class Scheduler:
                 failed = self.retries.get(schedule.name)
                 wakes.append(failed.at if failed else after.at)
             wakes.append(after.at)
-        return min(wakes, default=None)
+        return min(wakes)
 
     def status(self) -> list[dict[str, Any]]:
         """Each schedule: when it is due next, what was delivered last, and why it fails if it does. Times in microseconds UTC."""
@@ -174,11 +179,10 @@ class Scheduler:
 
     async def _process(self, job: dict[str, Any]) -> dict[str, Any]:
         """Have a process carry out the job; what it says of it. Passwords go by standard input, and are on no command line."""
-        cache = (
-            self.deliveries.path.parent / "matplotlib"
-        )  # it keeps its list of fonts there, and the home may be read-only
+        # matplotlib keeps its list of fonts in its folder, and the home may be read-only; charts need no thread for each core
+        ours = {"MPLCONFIGDIR": str(self.deliveries.path.parent / "matplotlib"), "OPENBLAS_NUM_THREADS": "1"}
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "pbxd.reports.deliver", env=os.environ | {"MPLCONFIGDIR": str(cache)},
+            sys.executable, "-m", "pbxd.reports.deliver", env=os.environ | ours,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         talk = asyncio.ensure_future(process.communicate(json.dumps(job).encode()))

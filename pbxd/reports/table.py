@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 from typing import Any, get_args
 
 from pbxd.calls.record import iso
@@ -93,6 +94,8 @@ def _values(columns: tuple[Column, ...], found: Mapping[str, Any]) -> tuple[Any,
     values = tuple(found[column.name] for column in columns)
     if not all(value is None or isinstance(value, str | int | float) for value in values):
         raise TypeError("a value is a text, a number or null")
+    if any(isinstance(value, float) and not isfinite(value) for value in values):
+        raise ValueError("a number is finite")
     return values
 
 

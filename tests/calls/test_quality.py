@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -140,6 +141,32 @@ def test_mos() -> None:
 )
 def test_a_block_that_cannot_be_true_is_no_report(changes: dict[str, str]) -> None:
     assert quality_of(event(**changes)).sent is None
+
+
+def recorded(name: str) -> dict[str, Quality]:
+    """What the events of a recorded call make of each of its channels."""
+    channels: dict[str, ChannelQuality] = {}
+    for message in (Path(__file__).parent / "rtcp" / name).read_text().split("\n\n"):
+        headers = dict(line.partition(": ")[::2] for line in message.splitlines())
+        channel = channels.setdefault(headers["Channel"], ChannelQuality())
+        channel.take(headers["Event"], lambda header, headers=headers: headers.get(header, ""))  # type: ignore[misc]
+    return {name: channel.quality() for name, channel in channels.items()}
+
+
+def test_a_call_of_asterisk_22_to_itself() -> None:
+    """12 s of G.711 between two of its channels, as its AMI told of it with `rtcpinterval=2000`: what one end says of the other."""
+    found = recorded("clean.txt")
+    assert set(found) == {"PJSIP/self-00000000", "PJSIP/101-00000001"}
+    one, other = found.values()
+    assert one.sent == other.received
+    assert one.received == other.sent
+    for quality in (one, other):
+        assert quality.sent is not None
+        assert (quality.sent.reports, quality.sent.loss) == (6, 0.0)
+        assert quality.sent.jitter_max < 1
+        assert quality.sent.mos == pytest.approx(4.41, abs=0.005)
+        assert quality.rtt_max is not None
+        assert 0 < quality.rtt_max < 2
 
 
 VALUES = st.text("0123456789x.-+ ²٣é\n", max_size=12) | st.integers(-(2**40), 2**40).map(str) | st.floats().map(str)

@@ -80,6 +80,7 @@ class TestJson:
             {"charts": [{"kind": "bar", "title": "", "x": "agent", "y": ["none"], "value": ""}]},
             {"charts": [{"kind": "pie", "title": "", "x": "agent", "y": ["calls"], "value": ""}]},
             {"notes": [1]},
+            {"rows": [{"agent": "x", "calls": float("nan"), "talk_time": 1, "occupancy": 1, "mos": 1}]},
             {"rows": [{"agent": [], "calls": 1, "talk_time": 1, "occupancy": 1, "mos": 1}]},
         ],
     )
@@ -222,12 +223,13 @@ class TestCharts:
         assert 1 <= high / charts._seconds_step(high) <= 6 or high < 1
 
     @pytest.mark.parametrize("kind", ["bar", "stacked", "line"])
-    @pytest.mark.parametrize("value", [None, 0, 10**9, 0.001])
+    @pytest.mark.parametrize("value", [None, 0, 10**9, 0.001, float("nan"), float("inf")])
     def test_any_values_are_drawn(self, kind: Any, value: float | None) -> None:
         for column in ("count", "seconds", "share", "number"):
             columns = (Column("day", "Day", "text"), Column("v", "V", column), Column("w", "W", column))
             rows = tuple((f"2025-01-{n:02}", value, value) for n in range(1, 4))
             made = Report("x", "X", "pbx", "UTC", 0, DAY, "day", columns, rows)
+            text.draw(made)
             assert charts.svg(made, Chart(kind, "X", "day", ("v", "w"))).startswith("<svg")
 
     def test_an_image_for_mail(self) -> None:
@@ -303,6 +305,6 @@ def test_the_same_report_is_the_same_bytes_in_every_process() -> None:
 
 def test_the_daemon_never_loads_what_draws() -> None:
     names = "'matplotlib', 'numpy', 'fpdf', 'aiosmtplib'"
-    code = f"import sys, pbxd.daemon, pbxd.cli.main; print([n for n in ({names}) if n in sys.modules])"
+    code = f"import sys, pbxd.daemon, pbxd.reports.scheduler, pbxd.cli.main; print([n for n in ({names}) if n in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True, capture_output=True, text=True)
     assert found.stdout.strip() == "[]"

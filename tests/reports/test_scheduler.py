@@ -161,6 +161,28 @@ async def test_a_delivery_that_takes_too_long_is_ended(
     assert "it took more than" in scheduler.status()[0]["error"]
 
 
+async def test_a_damaged_state_sends_nothing(postbox: Postbox, port: int, state: Path) -> None:
+    """Rather none than all of them again each minute."""
+    state.write_text("{")
+    assert await made(reports(state, port), lambda: TUESDAY).deliver_due() is None
+    assert postbox.taken == []
+
+
+async def test_no_schedules(state: Path, port: int) -> None:
+    config = reports(state, port).model_copy(update={"schedules": ()})
+    assert await made(config, lambda: TUESDAY).deliver_due() is None
+
+
+@pytest.mark.parametrize("program", ["/bin/false", "/bin/true", "/nonexistent"])
+async def test_a_process_that_breaks_is_told_of(
+    port: int, state: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    monkeypatch.setattr(sys, "executable", program)
+    scheduler = made(reports(state, port), lambda: TUESDAY)
+    assert await scheduler.deliver_due() is not None
+    assert re.search(r"the process ended with|No such file", scheduler.status()[0]["error"])
+
+
 async def test_it_runs_until_it_is_stopped(postbox: Postbox, port: int, state: Path) -> None:
     running = asyncio.create_task(made(reports(state, port), lambda: TUESDAY).run())
     await asyncio.to_thread(postbox.asked.wait, 20)
