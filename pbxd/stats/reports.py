@@ -45,6 +45,7 @@ BY = {  # report -> what its rows may stand for; the first is what they do if no
     "agents": ("agent", *TIMES, "reason"),
     "trunks": ("trunk", *TIMES),
     "heatmap": ("calls", "abandonment"),
+    "quality": ("extension", "trunk"),
 }
 FILTERS = {  # report -> filters; at most one at a time
     "calls": ("direction", "disposition", "extension", "trunk"),
@@ -52,11 +53,37 @@ FILTERS = {  # report -> filters; at most one at a time
     "agents": ("agent", "queue"),
     "trunks": ("trunk",),
     "heatmap": ("queue", "direction", "extension", "trunk"),
+    "quality": ("extension", "trunk"),
 }
 LONGEST = 96 * 366 * 10  # slots of one report
-TITLES = {"calls": "Calls", "queues": "Queues", "agents": "Agents", "trunks": "Trunks", "heatmap": "Heat map"}
+TITLES = {
+    "calls": "Calls",
+    "queues": "Queues",
+    "agents": "Agents",
+    "trunks": "Trunks",
+    "heatmap": "Heat map",
+    "quality": "Voice quality",
+}
 OLD = "SELECT EXISTS (SELECT 1 FROM rollup_dirty WHERE box = ? AND slot < ?)"
 UNNAMED = "(none)"
+
+
+QUALITY_COLUMNS = (
+    Column("legs", "Legs", "count"),
+    Column("sent_mos", "MOS heard by the party", "number"),
+    Column("sent_loss", "Loss to the party", "share"),
+    Column("sent_jitter", "Jitter to the party, ms", "number"),
+    Column("received_mos", "MOS of the party", "number"),
+    Column("received_loss", "Loss from the party", "share"),
+    Column("received_jitter", "Jitter from the party, ms", "number"),
+    Column("rtt", "Round trip, ms", "number"),
+)
+QUALITY = f"""
+    SELECT {{key}}, count(*), {", ".join(f"avg({column.name})" for column in QUALITY_COLUMNS[1:])}
+    FROM calls c JOIN call_legs l ON l.call = c.id
+    WHERE c.box = ? AND c.start >= ? AND c.start < ? AND l.trunk = ?{{chosen}}
+    AND coalesce(l.sent_mos, l.received_mos, l.rtt) IS NOT NULL GROUP BY 1 ORDER BY 1
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +186,7 @@ class _Maker:
             "queues": self._queues,
             "agents": self._agents,
             "heatmap": self._heatmap,
+            "quality": self._quality,
         }
         return await make[self.asked.name]()
 
@@ -348,6 +376,21 @@ class _Maker:
             rows.append((day, hour, *figures.values(made, found.get(cell) or _none_of(queue, value))))
         chart = Chart("heatmap", "Weekday and hour", "hour", ("weekday",), value)
         return self._made((*head, *figures.columns(made)), tuple(rows), None, (chart,))
+
+    async def _quality(self) -> Report:
+        """From the legs themselves: there are no rollups of quality."""
+        asked = self.asked
+        key = "l.endpoint" if asked.by == "trunk" else "l.number"
+        values: tuple[Any, ...] = (self.box, asked.first * SLOT, asked.end * SLOT, asked.by == "trunk")
+        chosen = f" AND {key} = ?" if asked.filter else ""
+        rows = await fetch(
+            self.connection, QUALITY.format(key=key, chosen=chosen), values + (asked.filter[1:] if asked.filter else ())
+        )
+        columns = (Column(asked.by, asked.by.capitalize(), "text"), *QUALITY_COLUMNS)
+        table = tuple((row[0] or UNNAMED, *row[1:]) for row in rows)
+        charts = (Chart("bar", "MOS", asked.by, ("sent_mos", "received_mos")),)
+        self.notes.append("Means of legs; a direction without RTCP reports is not known. See statistics-quality.md.")
+        return self._made(columns, table, None, charts)
 
     async def _by_time(self, wanted: Wanted) -> list[tuple[str, Figures]]:
         """Labels and figures by the site's clock, every hour, weekday, day or month that the time has."""
