@@ -218,11 +218,14 @@ class Daemon:
             await asyncio.sleep(ROLL_UP)
             now = time.monotonic()
             days = now - whole >= ROLL_UP_DAYS
-            await roll_up(self.writer, days=days)
-            whole = now if days else whole
-            if now - purged >= PURGE or not purged:
-                await purge(self.writer, keep_of(self.config), int(time.time() * 1_000_000))
-                purged = now
+            try:
+                await roll_up(self.writer, days=days)
+                whole = now if days else whole
+                if now - purged >= PURGE or not purged:
+                    await purge(self.writer, keep_of(self.config), int(time.time() * 1_000_000))
+                    purged = now
+            except StoreError as error:
+                log.error("rollups wait for the store", error=str(error))
 
     @property
     def writer(self) -> Writer:

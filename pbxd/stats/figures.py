@@ -77,6 +77,7 @@ CALLS = (
     *percentiles("talk", "Talk", "talks"),
     length("average_ring", "Average ring", lambda of: average(of["ring"], of["calls"])),
 )
+EXTENSION_SUMS = ("calls", "placed", "received", "answered", "missed", "talk", "ring")  # what these are made of
 EXTENSIONS = (
     count("calls", "Calls"),
     count("placed", "Placed"),

@@ -5,7 +5,7 @@ Every zone of today is a multiple of a quarter of an hour off UTC, so a quarter 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -110,14 +110,9 @@ def whole_hours(found: list[Segment]) -> bool:
 def occurrences(period: Period, found: list[Segment]) -> dict[int, int]:
     """How many quarters of an hour each group of a period has in these."""
     count: dict[int, int] = {}
-    for slot, group in groups(period, found, 1):
-        del slot
-        count[group] = count.get(group, 0) + 1
-    return count
-
-
-def groups(period: Period, found: list[Segment], step: int) -> Iterator[tuple[int, int]]:
-    """Each slot, or the first of each `step`, with its group."""
+    step = HOUR if whole_hours(found) else 1
     for part in found:
         for slot in range(part.first, part.end, step):
-            yield slot, period.of(slot * SECONDS + part.offset)
+            group = period.of(slot * SECONDS + part.offset)
+            count[group] = count.get(group, 0) + step
+    return count

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -20,11 +20,14 @@ from pbxd.stats.layout import (
     CALLS,
     DIRECTION,
     DISPOSITION,
+    EACH,
     EXTENSION,
+    HOUR,
     KINDS,
     PAUSES,
     QUEUES,
     SLOT,
+    TOGETHER,
     TRUNK,
     Row,
 )
@@ -42,6 +45,7 @@ BY = {  # report -> what its rows may stand for; the first is what they do if no
     "agents": ("agent", *TIMES, "reason"),
     "trunks": ("trunk", *TIMES),
     "heatmap": ("calls", "abandonment"),
+    "quality": ("extension", "trunk"),
 }
 FILTERS = {  # report -> filters; at most one at a time
     "calls": ("direction", "disposition", "extension", "trunk"),
@@ -49,10 +53,37 @@ FILTERS = {  # report -> filters; at most one at a time
     "agents": ("agent", "queue"),
     "trunks": ("trunk",),
     "heatmap": ("queue", "direction", "extension", "trunk"),
+    "quality": ("extension", "trunk"),
 }
 LONGEST = 96 * 366 * 10  # slots of one report
-TITLES = {"calls": "Calls", "queues": "Queues", "agents": "Agents", "trunks": "Trunks", "heatmap": "Heat map"}
+TITLES = {
+    "calls": "Calls",
+    "queues": "Queues",
+    "agents": "Agents",
+    "trunks": "Trunks",
+    "heatmap": "Heat map",
+    "quality": "Voice quality",
+}
+OLD = "SELECT EXISTS (SELECT 1 FROM rollup_dirty WHERE box = ? AND slot < ?)"
 UNNAMED = "(none)"
+
+
+QUALITY_COLUMNS = (
+    Column("legs", "Legs", "count"),
+    Column("sent_mos", "MOS heard by the party", "number"),
+    Column("sent_loss", "Loss to the party", "share"),
+    Column("sent_jitter", "Jitter to the party, ms", "number"),
+    Column("received_mos", "MOS of the party", "number"),
+    Column("received_loss", "Loss from the party", "share"),
+    Column("received_jitter", "Jitter from the party, ms", "number"),
+    Column("rtt", "Round trip, ms", "number"),
+)
+QUALITY = f"""
+    SELECT {{key}}, count(*), {", ".join(f"avg({column.name})" for column in QUALITY_COLUMNS[1:])}
+    FROM calls c JOIN call_legs l ON l.call = c.id
+    WHERE c.box = ? AND c.start >= ? AND c.start < ? AND l.trunk = ?{{chosen}}
+    AND coalesce(l.sent_mos, l.received_mos, l.rtt) IS NOT NULL GROUP BY 1 ORDER BY 1
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +121,10 @@ class Reports:
     async def make(self, question: Question) -> Report:
         """The report. ReportError if there is none such; StoreError if the store fails."""
         asked = _Asked.of(question, self.settings)
+        with store_errors("making a report"):
+            async with self.queries.connect() as (connection, box):
+                if not (await fetch(connection, OLD, (box, asked.end)))[0][0]:
+                    return await _Maker(connection, box, self.settings, asked).report()
         await roll_up(self.writer, asked.end)
         with store_errors("making a report"):
             async with self.queries.connect() as (connection, box):
@@ -151,6 +186,7 @@ class _Maker:
             "queues": self._queues,
             "agents": self._agents,
             "heatmap": self._heatmap,
+            "quality": self._quality,
         }
         return await make[self.asked.name]()
 
@@ -162,6 +198,9 @@ class _Maker:
     def _wanted_calls(self) -> Wanted:
         kind, key = (ALL, "") if self.asked.filter is None else (KINDS[self.asked.filter[0]], self.asked.filter[1])
         return Wanted(CALLS, self.box, (("kind", kind), ("key", key)))
+
+    def _wanted_queues(self, queue: str) -> Wanted:
+        return Wanted(QUEUES, self.box, (("kind", EACH if queue else TOGETHER), ("queue", queue)))
 
     async def _calls(self) -> Report:
         asked = self.asked
@@ -179,7 +218,10 @@ class _Maker:
             charts = (Chart("bar" if asked.by != "day" else "line", f"Calls by {asked.by}", asked.by, ("calls",)),)
             return self._report(made, rows, charts, together(CALLS, (of for _, of in rows)))
         kind = {"direction": DIRECTION, "disposition": DISPOSITION, "extension": EXTENSION}[asked.by]
-        found = await self._keyed(Wanted(CALLS, self.box, (("kind", kind),)), "key", shapes=kind != EXTENSION)
+        only = figures.EXTENSION_SUMS if kind == EXTENSION else ()
+        found = await self._keyed(
+            Wanted(CALLS, self.box, (("kind", kind),), only=only), "key", shapes=kind != EXTENSION
+        )
         charts = (Chart("bar", f"Calls by {asked.by}", asked.by, ("calls",)),)
         if kind == EXTENSION:
             self.notes.append("A call counts for each extension that took part; there is no total.")
@@ -215,12 +257,12 @@ class _Maker:
         )
         extra: dict[int, int] = {}
         if asked.by == "queue":
-            keys = (("queue", queue),) if queue else ()
-            rows = await self._keyed(Wanted(QUEUES, self.box, keys, "" if queue else " AND queue <> ''"), "queue")
+            keys: tuple[tuple[str, Any], ...] = (("kind", EACH), ("queue", queue)) if queue else (("kind", EACH),)
+            rows = await self._keyed(Wanted(QUEUES, self.box, keys), "queue")
             for name, of in rows:
                 extra[id(of)] = self._above_default(name, of)
         else:
-            rows = await self._by_time(Wanted(QUEUES, self.box, (("queue", queue),)))
+            rows = await self._by_time(self._wanted_queues(queue))
             extra = await self._overrides(rows, queue)
         total = together(QUEUES, (of for _, of in rows))
         extra[id(total)] = sum(extra.values())
@@ -257,7 +299,7 @@ class _Maker:
         extra: dict[int, int] = {}
         for name in self.settings.service_levels:
             if queue in ("", name):
-                own = dict(await self._by_time(Wanted(QUEUES, self.box, (("queue", name),))))
+                own = dict(await self._by_time(self._wanted_queues(name)))
                 for label, of in rows:
                     if label in own:
                         extra[id(of)] = extra.get(id(of), 0) + self._above_default(name, own[label])
@@ -267,7 +309,7 @@ class _Maker:
         """Agents for the average hour of the row: Erlang C."""
         settings = self.settings
         period = PERIODS["hour"]
-        hours = {period.label(hour): slots / 4 for hour, slots in occurrences(period, self.asked.parts).items()}
+        hours = {period.label(hour): slots / HOUR for hour, slots in occurrences(period, self.asked.parts).items()}
         by_id = {id(of): hours[label] for label, of in rows}
 
         def needed(of: Figures) -> int | None:
@@ -317,14 +359,15 @@ class _Maker:
         queue = asked.filter[1] if asked.filter and asked.filter[0] == "queue" else ""
         period = PERIODS["cell"]
         if asked.by == "abandonment" or queue:
-            found = await by_period(self.connection, Wanted(QUEUES, self.box, (("queue", queue),)), period, asked.parts)
+            found = await by_period(self.connection, self._wanted_queues(queue), period, asked.parts, shapes=False)
             made: tuple[Figure, ...] = tuple(
                 figure for figure in figures.queues(lambda _: 0, lambda _: 0)
                 if figure.column.name in ("offered", "abandoned", "abandonment_rate")
             )  # fmt: skip
             value = "offered" if asked.by == "calls" else "abandonment_rate"
         else:
-            found = await by_period(self.connection, self._wanted_calls(), period, asked.parts)
+            wanted = replace(self._wanted_calls(), only=("calls", "answered"))
+            found = await by_period(self.connection, wanted, period, asked.parts, shapes=False)
             made, value = (figures.count("calls", "Calls"), figures.count("answered", "Answered")), "calls"
         head = (Column("weekday", "Weekday", "text"), Column("hour", "Hour", "text"))
         rows = []
@@ -333,6 +376,21 @@ class _Maker:
             rows.append((day, hour, *figures.values(made, found.get(cell) or _none_of(queue, value))))
         chart = Chart("heatmap", "Weekday and hour", "hour", ("weekday",), value)
         return self._made((*head, *figures.columns(made)), tuple(rows), None, (chart,))
+
+    async def _quality(self) -> Report:
+        """From the legs themselves: there are no rollups of quality."""
+        asked = self.asked
+        key = "l.endpoint" if asked.by == "trunk" else "l.number"
+        values: tuple[Any, ...] = (self.box, asked.first * SLOT, asked.end * SLOT, asked.by == "trunk")
+        chosen = f" AND {key} = ?" if asked.filter else ""
+        rows = await fetch(
+            self.connection, QUALITY.format(key=key, chosen=chosen), values + (asked.filter[1:] if asked.filter else ())
+        )
+        columns = (Column(asked.by, asked.by.capitalize(), "text"), *QUALITY_COLUMNS)
+        table = tuple((row[0] or UNNAMED, *row[1:]) for row in rows)
+        charts = (Chart("bar", "MOS", asked.by, ("sent_mos", "received_mos")),)
+        self.notes.append("Means of legs; a direction without RTCP reports is not known. See statistics-quality.md.")
+        return self._made(columns, table, None, charts)
 
     async def _by_time(self, wanted: Wanted) -> list[tuple[str, Figures]]:
         """Labels and figures by the site's clock, every hour, weekday, day or month that the time has."""
@@ -387,6 +445,6 @@ def _with_times(rows: list[tuple[str, Figures]], times: Mapping[str, Figures]) -
     for label in sorted({*done, *times}):
         of = together(AGENTS, [done[label]] if label in done else [])
         for name in ("login", "pause"):
-            of.numbers[AGENTS.sums.index(name)] = times[label][name] if label in times else 0
+            of.numbers[name] = times[label][name] if label in times else 0
         found.append((label, of))
     return found

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pbxd.stats.engine import fetch, many, native
-from pbxd.stats.layout import ALL, CALLS, DAY, DAYS, HOURS, KINDS, LAYOUTS, QUARTERS, SLOT, Layout, slot_of
+from pbxd.stats.layout import ALL, CALLS, DAY, DAYS, HOURS, LAYOUTS, QUARTERS, SLOT, Layout, slot_of
 from pbxd.stats.rollup import FAR, roll_up
 from pbxd.stats.writer import Writer, insert_sql
 
@@ -136,8 +136,7 @@ async def _count_rollups(writer: Writer, slot: int, found: Purged) -> None:
 
 
 def _old(layout: Layout) -> str:
-    kinds = f" AND kind IN ({', '.join(map(str, KINDS.values()))})" if layout is CALLS else ""
-    return f"box = ? AND span = ?{kinds} AND slot >= ? AND slot < ?"
+    return f"box = ? AND span = ?{layout.leading} AND slot >= ? AND slot < ?"
 
 
 async def _purge_rollups(writer: Writer, slot: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -24,6 +24,12 @@ class Wanted:
     box: int
     keys: tuple[tuple[str, Any], ...]  # (column, value)
     besides: str = ""  # a further condition
+    only: tuple[str, ...] = ()  # the sums that are needed; none named is all
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The sums and maxima that are read."""
+        return self.only or (*self.layout.sums, *self.layout.maxima)
 
     def where(self, span: int, first: int, end: int) -> tuple[str, tuple[Any, ...]]:
         """The condition, and its values."""
@@ -37,43 +43,46 @@ class Figures:
     """Sums, maxima and histograms of one group."""
 
     layout: Layout
-    numbers: list[int]
+    numbers: dict[str, int]  # sums and maxima; what is not there is 0
     classes: list[int]  # histograms as big integers, see `histogram`
     peak: int | None = None
+    _counts: dict[str, tuple[int, ...]] = field(default_factory=dict)  # histograms that were asked for
 
     def __getitem__(self, name: str) -> int:
-        return self.numbers[(*self.layout.sums, *self.layout.maxima).index(name)]
+        return self.numbers.get(name, 0)
 
     def counts(self, name: str) -> tuple[int, ...]:
         """A histogram's counts."""
-        return histogram.counts_of(self.classes[self.layout.histograms.index(name)])
+        if name not in self._counts:
+            self._counts[name] = histogram.counts_of(self.classes[self.layout.histograms.index(name)])
+        return self._counts[name]
 
-    def add(self, numbers: Iterable[Any]) -> None:
+    def add(self, names: Iterable[str], numbers: Iterable[Any]) -> None:
         """Take numbers of further rows in."""
-        sums = len(self.layout.sums)
-        for place, value in enumerate(numbers):
-            more = int(value or 0)
-            self.numbers[place] = self.numbers[place] + more if place < sums else max(self.numbers[place], more)
+        own, maxima = self.numbers, self.layout.maxima
+        for name, value in zip(names, numbers, strict=True):
+            more, before = int(value or 0), own.get(name, 0)
+            own[name] = max(before, more) if name in maxima else before + more
 
 
 def nothing(layout: Layout) -> Figures:
     """Figures of no rows."""
-    return Figures(layout, [0] * (len(layout.sums) + len(layout.maxima)), [0] * len(layout.histograms))
+    return Figures(layout, {}, [0] * len(layout.histograms))
 
 
 def together(layout: Layout, parts: Iterable[Figures]) -> Figures:
     """The figures of all these; the peak is the highest of theirs."""
     total = nothing(layout)
     for part in parts:
-        total.add(part.numbers)
+        total.add(part.numbers.keys(), part.numbers.values())
         total.classes = [one + other for one, other in zip(total.classes, part.classes, strict=True)]
         if part.peak is not None:
             total.peak = max(total.peak or 0, part.peak)
     return total
 
 
-def _numbers(layout: Layout) -> str:
-    return ", ".join([*(f"sum({name})" for name in layout.sums), *(f"max({name})" for name in layout.maxima)])
+def _numbers(wanted: Wanted) -> str:
+    return ", ".join(f"{'max' if name in wanted.layout.maxima else 'sum'}({name})" for name in wanted.numbers)
 
 
 def local(part: Segment) -> str:
@@ -82,26 +91,26 @@ def local(part: Segment) -> str:
 
 
 async def by_period(
-    connection: AsyncConnection, wanted: Wanted, period: Period, parts: list[Segment]
+    connection: AsyncConnection, wanted: Wanted, period: Period, parts: list[Segment], *, shapes: bool = True
 ) -> dict[int, Figures]:
-    """Figures by the groups of a period."""
+    """Figures by the groups of a period; with `shapes`, histograms and peaks too."""
     layout = wanted.layout
     span = HOURS if whole_hours(parts) else QUARTERS
     found: dict[int, Figures] = {}
     for part in parts:
         where, values = wanted.where(span, part.first, part.end)
         group = period.sql.format(local=local(part))
-        sql = f"SELECT {group} AS grp, {_numbers(layout)} FROM {layout.table} WHERE {where} GROUP BY grp"
+        sql = f"SELECT {group} AS grp, {_numbers(wanted)} FROM {layout.table} WHERE {where} GROUP BY grp"
         for number, *numbers in await fetch(connection, sql, values):
-            found.setdefault(int(number), nothing(layout)).add(numbers)
-        if layout.histograms:
+            found.setdefault(int(number), nothing(layout)).add(wanted.numbers, numbers)
+        if shapes and layout.histograms:
             names = ", ".join(layout.histograms)
             for slot, *stored in await fetch(
                 connection, f"SELECT slot, {names} FROM {layout.table} WHERE {where}", values
             ):
                 classes = found[period.of(slot * SECONDS + part.offset)].classes
                 _take(classes, stored)
-    if layout.level:
+    if shapes and layout.level:
         await _peaks(connection, wanted, period, parts, found)
     return found
 
@@ -119,7 +128,10 @@ async def _peaks(
         for slot in range(part.first, part.end, step):
             change, peak = changes.get(slot, (0, 0))
             if level + peak:
-                figures = found.setdefault(period.of(slot * SECONDS + part.offset), nothing(wanted.layout))
+                group = period.of(slot * SECONDS + part.offset)
+                figures = found.get(group)
+                if figures is None:
+                    figures = found[group] = nothing(wanted.layout)
                 figures.peak = max(figures.peak or 0, level + peak)
             level += change
 
@@ -156,9 +168,9 @@ async def by_key(
     tops = dict(levels)
     for span, begin, until in pieces(first, end):
         where, values = wanted.where(span, begin, until)
-        sql = f"SELECT {key}, {_numbers(layout)} FROM {layout.table} WHERE {where} GROUP BY {key}"
+        sql = f"SELECT {key}, {_numbers(wanted)} FROM {layout.table} WHERE {where} GROUP BY {key}"
         for name, *numbers in await fetch(connection, sql, values):
-            found.setdefault(name, nothing(layout)).add(numbers)
+            found.setdefault(name, nothing(layout)).add(wanted.numbers, numbers)
         if shapes:
             names = ", ".join((*layout.level, *layout.histograms))
             sql = f"SELECT {key}, {names} FROM {layout.table} WHERE {where} ORDER BY slot"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -12,7 +13,7 @@ import duckdb
 import pytest
 
 from pbxd.calls.agents import AgentTracker
-from pbxd.calls.record import CallRecord
+from pbxd.calls.record import CallRecord, Quality
 from pbxd.errors import ReportError
 from pbxd.stats.histogram import BOUNDS
 from pbxd.stats.queries import Queries
@@ -302,6 +303,17 @@ async def test_agents(place: Place) -> None:
     assert sum(row["pause"] for row in reasons.values()) == pytest.approx(sum(row["pause"] for row in found.values()))
 
 
+async def test_quality(writer: Writer, queries: Queries) -> None:
+    (one,) = synthetic.calls(1, 1, 0, SECOND)
+    quality = [Quality(0.02, 10.0, 4.0), Quality(0.04, 20.0, 3.0), None]
+    legs = tuple(replace(one.legs[0], number="101", trunk=False, received=found, rtt=None) for found in quality)
+    await writer.commit(Batch(records=[replace(one, legs=legs)]))
+    report = await Reports(queries, writer, ReportSettings()).make(Question("quality", 0, SECOND))
+    (row,) = report.rows
+    assert row == ("101", 2, None, None, None, 3.5, pytest.approx(0.03), 15.0, None)
+    assert (await Reports(queries, writer, ReportSettings()).make(Question("quality", 0, SECOND, "trunk"))).rows == ()
+
+
 MISTAKES = [
     (Question("cats", 0, 10**12), "no report 'cats'"),
     (Question("calls", 0, 10**12, "cat"), "cannot be made by 'cat'"),
@@ -321,6 +333,6 @@ async def test_what_cannot_be_asked(writer: Writer, queries: Queries, question: 
 
 async def test_nothing_is_there(writer: Writer, queries: Queries) -> None:
     reports = Reports(queries, writer, ReportSettings())
-    for name in ("calls", "queues", "agents", "heatmap", "trunks"):
+    for name in ("calls", "queues", "agents", "heatmap", "trunks", "quality"):
         report = await reports.make(Question(name, 0, 86_400 * SECOND))
         assert len({len(report.columns), *(len(row) for row in report.rows)}) == 1
