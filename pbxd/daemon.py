@@ -29,7 +29,7 @@ from pbxd.calls.site import Site
 from pbxd.config.load import load_with_notes
 from pbxd.config.schema import Config, changed, taken_up
 from pbxd.errors import AmiError, ConfigError, ControlError, StoreError
-from pbxd.importing import import_lines, split_lines
+from pbxd.importing import ImportBatch, Imports
 from pbxd.ingest import Ingest, IngestSettings
 from pbxd.stats.engine import database_path
 from pbxd.stats.queries import Queries
@@ -92,6 +92,7 @@ class Daemon:
         self._queries: Queries | None = None
         self._writer: Writer | None = None
         self._ingest: Ingest | None = None
+        self._imports: Imports | None = None
         handlers = self.live_state.handlers(time.time)
         self.ami = ManagerSession(
             ami_settings(config),
@@ -113,6 +114,13 @@ class Daemon:
         if self._ingest is None:
             raise StoreError("the journals are not open yet")
         return self._ingest
+
+    @property
+    def imports(self) -> Imports:
+        """Histories from elsewhere."""
+        if self._imports is None:
+            raise StoreError("the store is not open yet")
+        return self._imports
 
     async def run(self) -> None:
         """Start everything, run until a signal, stop everything. StoreError, JournalError or ControlError if it cannot start."""
@@ -163,6 +171,7 @@ class Daemon:
             ingest_settings(self.config), site_of(self.config), self._writer, self._queries, self._published
         )
         await self._ingest.open()
+        self._imports = Imports(self._queries, self._writer, lambda: self.ingest.site)
 
     async def _open_control(self, ladder: contextlib.AsyncExitStack) -> control.ControlServer:
         path = self.config.control.socket
@@ -262,6 +271,7 @@ class Daemon:
         return {
             "version": __version__,
             "site": self.config.site.name,
+            "time_zone": self.config.site.time_zone or "",
             "state": self.state,
             "pid": os.getpid(),
             "uptime": time.time() - self.started,
@@ -313,12 +323,15 @@ class Daemon:
         ]
         return doctor.as_dicts(findings)
 
-    async def import_calls(self, lines: AsyncIterator[bytes]) -> dict[str, int]:
-        """Read a CEL file into the store, through the one writer; calls that are there already are replaced by themselves."""
-        if self._writer is None:
-            raise StoreError("the store is not open yet")
-        done = await import_lines(split_lines(lines), self.ingest.site, self._writer)
-        self.stored = (await self.queries.counts())["calls"]
+    async def import_progress(self, source: str) -> dict[str, Any]:
+        """How far a history from elsewhere has been read."""
+        return await self.imports.progress(source)
+
+    async def import_calls(self, batch: ImportBatch, body: AsyncIterator[bytes]) -> dict[str, Any]:
+        """Read a batch of such a history into the store, through the one writer."""
+        done = await self.imports.take(batch, body)
+        if batch.last:
+            self.stored = (await self.queries.counts())["calls"]
         return done
 
     def metrics(self) -> bytes:

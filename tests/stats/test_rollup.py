@@ -32,7 +32,7 @@ async def rollups(url: str) -> dict[str, list[Row]]:
     async with engine.connect() as connection:
         for layout in LAYOUTS:
             names = ", ".join(("box", "span", *layout.names))
-            rows = await fetch(connection, f"SELECT {names} FROM {layout.table} ORDER BY {names}")  # noqa: S608
+            rows = await fetch(connection, f"SELECT {names} FROM {layout.table} ORDER BY {names}")
             found[layout.table] = [tuple(row) for row in rows]
         dirty = await fetch(connection, "SELECT * FROM rollup_dirty")
     await engine.dispose()
