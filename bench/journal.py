@@ -53,7 +53,9 @@ async def ours(folder: Path, calls: int) -> tuple[float, float]:
     """Seconds, and seconds of processor time, from the journal to committed records."""
     url = f"sqlite+aiosqlite:///{folder}/stats.db"
     writer, queries = await Writer.open(url), Queries(url)
-    settings = IngestSettings(folder / "pbxd.csv", folder / "queue_log", 604800.0, 1 << 40, 4000, 0.25)
+    settings = IngestSettings(
+        folder / "pbxd.csv", folder / "queue_log", folder / "own.csv", 604800.0, 1 << 40, 4000, 0.25
+    )
     ingest = Ingest(settings, Site(["PJSIP/trunk-*"], ["1XX"]), writer, queries, lambda _records: None)
     await ingest.open()
     wall, cpu = time.perf_counter(), time.process_time()

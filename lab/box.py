@@ -27,6 +27,7 @@ ami:
 journal:
   cel: {log}/cel-custom/pbxd.csv
   queue_log: {log}/queue_log
+  own: {folder}/state/journal/own.csv
   commit_interval: {commit_interval}
 statistics:
   database: sqlite+aiosqlite:///{folder}/state/stats/stats.db

@@ -51,6 +51,15 @@ class Phone:
         """Wait until the other end hangs up, and confirm it."""
         return self.expect_request("BYE").send(f"SIP/2.0 200 OK\n{SAME}\n{NO_BODY}")
 
+    def end_within(self, milliseconds: int) -> Self:
+        """Talk until the other end hangs up, or hang up after `milliseconds`."""
+        labels = sum("<label" in step for step in self.steps)
+        theirs, end = labels + 1, labels + 2
+        self.add(f'<recv request="BYE" timeout="{milliseconds}" ontimeout="{theirs}"/>')
+        self.send(f"SIP/2.0 200 OK\n{SAME}\n{NO_BODY}")
+        self.add(f'<nop next="{end}"/>').add(f'<label id="{theirs}"/>')
+        return self.bye().add(f'<label id="{end}"/>')
+
     def refer(self, number: str) -> Self:
         """Transfer the other end to `number`, blindly (RFC 3515; SIPp itself confirms the NOTIFYs that follow)."""
         extra = f"Contact: <sip:{self.number}@[local_ip]:[local_port]>\nRefer-To: <sip:{number}@[local_ip]>"

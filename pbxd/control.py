@@ -30,7 +30,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from pbxd.calls.record import CallRecord, as_json
 from pbxd.errors import ConfigError, ControlError, OutOfStep, PbxdError
 from pbxd.importing import ImportBatch
+from pbxd.reports.table import as_json as report_json
 from pbxd.stats.queries import CallFilter, Queries
+from pbxd.stats.report import Report
+from pbxd.stats.reports import Question
 from pbxd.watchers import Watchers
 
 log = structlog.get_logger("pbxd.control")
@@ -67,6 +70,18 @@ class Subject(Protocol):
     async def import_calls(self, batch: ImportBatch, body: AsyncIterator[bytes]) -> dict[str, Any]:
         """Read a batch of such a history into the store. OutOfStep if it does not follow what is committed."""
 
+    async def report(self, question: Question) -> Report:
+        """Make a report. ReportError if there is none such."""
+
+    async def stats_status(self) -> dict[str, Any]:
+        """Where the rollups stand."""
+
+    async def stats_rebuild(self) -> dict[str, Any]:
+        """Make all rollups again."""
+
+    async def stats_purge(self, *, dry_run: bool) -> dict[str, Any]:
+        """Delete what is older than it is to be kept, or say what would go."""
+
     def metrics(self) -> bytes:
         """All metrics in Prometheus' text format."""
 
@@ -97,6 +112,17 @@ def import_batch(query: Mapping[str, str]) -> ImportBatch:
     return ImportBatch(source, after, position, query.get("last") == "1", query.get("again") == "1")
 
 
+def question_of(name: str, query: Mapping[str, str]) -> Question:
+    """The question that a query string asks. ControlError says which parameter is wrong."""
+    times = {}
+    for key in ("start", "end"):
+        if not query.get(key, "").isdecimal():
+            raise ControlError(f"{key} is {query.get(key)!r}, not microseconds since the epoch")
+        times[key] = int(query[key])
+    filters = {key: value for key, value in query.items() if key not in ("start", "end", "by")}
+    return Question(name, times["start"], times["end"], query.get("by", ""), filters)
+
+
 async def json_lines(records: AsyncIterator[CallRecord]) -> AsyncIterator[bytes]:
     """Each record as a line of JSON."""
     async for record in records:
@@ -120,6 +146,10 @@ class ControlApi:
             Route("/v1/calls/watch", self.watch),
             Route("/v1/calls/import", self.import_calls, methods=["GET", "POST"]),
             Route("/v1/calls/{id}", self.call),
+            Route("/v1/reports/{name}", self.report),
+            Route("/v1/stats", self.stats),
+            Route("/v1/stats/rebuild", self.stats_rebuild, methods=["POST"]),
+            Route("/v1/stats/purge", self.stats_purge, methods=["POST"]),
             Route("/metrics", self.metrics),
         ]
         return Starlette(routes=routes, exception_handlers={PbxdError: refuse})
@@ -173,6 +203,23 @@ class ControlApi:
             return JSONResponse(await self.subject.import_calls(wanted, request.stream()))
         except OutOfStep as error:
             return JSONResponse({"error": str(error), "position": error.position}, status_code=409)
+
+    async def report(self, request: Request) -> Response:
+        """GET /v1/reports/{name}?start=&end=&by=&queue=&…: see docs/statistics.md"""
+        question = question_of(request.path_params["name"], request.query_params)
+        return JSONResponse(report_json(await self.subject.report(question)))
+
+    async def stats(self, _request: Request) -> Response:
+        """GET /v1/stats"""
+        return JSONResponse(await self.subject.stats_status())
+
+    async def stats_rebuild(self, _request: Request) -> Response:
+        """POST /v1/stats/rebuild"""
+        return JSONResponse(await self.subject.stats_rebuild())
+
+    async def stats_purge(self, request: Request) -> Response:
+        """POST /v1/stats/purge?dry_run=1"""
+        return JSONResponse(await self.subject.stats_purge(dry_run=request.query_params.get("dry_run") == "1"))
 
     async def metrics(self, _request: Request) -> Response:
         """GET /metrics"""

@@ -12,7 +12,7 @@ import resource
 import shutil
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,57 +22,36 @@ import uvicorn
 
 from pbxd import __version__, control, doctor, logs, metrics, notify
 from pbxd.asterisk import events, snapshot
-from pbxd.asterisk.manager import AmiSettings, ManagerSession
+from pbxd.asterisk.manager import ManagerSession
+from pbxd.asterisk.own_journal import OwnJournal
+from pbxd.asterisk.wire import Message
 from pbxd.calls.live import LiveState
 from pbxd.calls.record import CallRecord
-from pbxd.calls.site import Site
 from pbxd.config.load import load_with_notes
 from pbxd.config.schema import Config, changed, taken_up
 from pbxd.errors import AmiError, ConfigError, ControlError, StoreError
 from pbxd.importing import ImportBatch, Imports
-from pbxd.ingest import Ingest, IngestSettings
+from pbxd.ingest import Ingest
+from pbxd.reports.scheduler import Scheduler
+from pbxd.settings import ami_settings, ingest_settings, keep_of, report_settings, site_of, zone_of
+from pbxd.stats import retention
 from pbxd.stats.engine import database_path
 from pbxd.stats.queries import Queries
+from pbxd.stats.report import Report
+from pbxd.stats.reports import Question, Reports
+from pbxd.stats.retention import purge
+from pbxd.stats.rollup import rebuild, roll_up
 from pbxd.stats.writer import Writer
 from pbxd.supervise import supervise
+from pbxd.voice import VoiceQuality
 from pbxd.watchers import Watchers
 
 RECONCILE = 60.0  # s between looks for calls that nothing was heard of
+ROLL_UP = 5.0  # s between looks for quarters of an hour that have to be rolled up
+ROLL_UP_DAYS = 3600.0  # s between making hours and days; a report that needs them makes them at once
+PURGE = 86_400.0  # s between looks for what is too old
 FLUSH = 3.0  # s that the writer gets at a stop; what it cannot commit by then is read again at the next start
 log = structlog.get_logger("pbxd.daemon")
-
-
-def ami_settings(config: Config) -> AmiSettings:
-    """The AMI session's settings, from the configuration."""
-    ami = config.ami
-    return AmiSettings(
-        host=ami.host,
-        port=ami.port,
-        username=ami.username,
-        secret=ami.secret.get_secret_value() if ami.secret else "",
-        tls=ami.tls.enabled,
-        ca_file=ami.tls.ca_file,
-        verify=ami.tls.verify,
-        connect_timeout=ami.connect_timeout,
-        action_timeout=ami.action_timeout,
-        ping_interval=ami.ping_interval,
-        reconnect_longest=ami.reconnect_longest,
-        refused_wait=ami.refused_wait,
-        max_message=ami.max_message,
-    )
-
-
-def ingest_settings(config: Config) -> IngestSettings:
-    """The journal readers' settings, from the configuration."""
-    journal = config.journal
-    return IngestSettings(
-        journal.cel, journal.queue_log, journal.keep, journal.rotate_at, journal.batch, journal.commit_interval
-    )
-
-
-def site_of(config: Config) -> Site:
-    """The site's endpoints and numbers, from the configuration."""
-    return Site(config.site.trunks, config.site.extensions, config.site.phones)
 
 
 class Daemon:
@@ -93,13 +72,26 @@ class Daemon:
         self._writer: Writer | None = None
         self._ingest: Ingest | None = None
         self._imports: Imports | None = None
-        handlers = self.live_state.handlers(time.time)
+        self.scheduler = Scheduler(config.reports, zone_of(config), self._scheduled)
+        self.voice = VoiceQuality(OwnJournal(config.journal.own), time.time)
         self.ami = ManagerSession(
             ami_settings(config),
-            {name: handlers[name] for name in events.LIVE},
+            self._handlers(),
             self._connected,
             self.live_state.clear,
         )
+
+    def _handlers(self) -> dict[str, Callable[[Message], None]]:
+        """What is done at each AMI event."""
+        live = self.live_state.handlers(time.time)
+        handlers: dict[str, Callable[[Message], None]] = {name: live[name] for name in events.LIVE}
+        handlers |= dict.fromkeys(events.VOICE, self.voice.report)
+
+        def hangup(event: Message) -> None:
+            live["Hangup"](event)
+            self.voice.hangup(event)
+
+        return handlers | {"Hangup": hangup}
 
     @property
     def queries(self) -> Queries:
@@ -137,6 +129,8 @@ class Daemon:
                 ami = tasks.create_task(supervise("ami", self.ami.run)) if self.config.ami.secret else None
                 watchdog = tasks.create_task(self._watchdog())
                 reconcile = tasks.create_task(supervise("reconcile", self._reconcile))
+                rolling = tasks.create_task(supervise("rollups", self._roll_up))
+                mailing = tasks.create_task(supervise("reports", self.scheduler.run))
                 serving = tasks.create_task(self._until_stopped(server))
                 if ami is None:
                     self.ami.last_error = "no secret is set: see ami.secret_file"
@@ -148,7 +142,7 @@ class Daemon:
                 notify.notify("STOPPING=1")
                 self.watchers.close()
                 server.should_exit = True
-                for task in (ami, reconcile, watchdog):
+                for task in (ami, reconcile, rolling, mailing, watchdog):
                     if task is not None:
                         task.cancel()
                 await asyncio.wait([serving])
@@ -162,7 +156,8 @@ class Daemon:
 
     async def _open_store(self, ladder: contextlib.AsyncExitStack) -> None:
         url = self.config.statistics.database
-        self._writer = await Writer.open(url, self.config.site.name)
+        resolution = int(self.config.statistics.resolution * 1_000_000)
+        self._writer = await Writer.open(url, self.config.site.name, resolution)
         ladder.push_async_callback(self._writer.close)
         self._queries = Queries(url, self.config.site.name)
         ladder.push_async_callback(self._queries.close)
@@ -170,6 +165,7 @@ class Daemon:
         self._ingest = Ingest(
             ingest_settings(self.config), site_of(self.config), self._writer, self._queries, self._published
         )
+        self.voice.journal.prepare()
         await self._ingest.open()
         self._imports = Imports(self._queries, self._writer, lambda: self.ingest.site)
 
@@ -224,6 +220,48 @@ class Daemon:
                     continue
                 self.ingest.channels_alive([row.get("Uniqueid") for row in rows], int(asked * 1_000_000))
 
+    async def _roll_up(self) -> None:
+        """Keep the rollups near the calls: quarters of an hour soon, days now and then; once a day, delete what is old."""
+        whole = purged = 0.0
+        while True:
+            await asyncio.sleep(ROLL_UP)
+            now = time.monotonic()
+            days = now - whole >= ROLL_UP_DAYS
+            try:
+                await roll_up(self.writer, days=days)
+                whole = now if days else whole
+                if now - purged >= PURGE or not purged:
+                    await purge(self.writer, keep_of(self.config), int(time.time() * 1_000_000))
+                    purged = now
+            except StoreError as error:
+                log.error("rollups wait for the store", error=str(error))
+
+    @property
+    def writer(self) -> Writer:
+        """The store, for writing."""
+        if self._writer is None:
+            raise StoreError("the store is not open yet")
+        return self._writer
+
+    async def report(self, question: Question) -> Report:
+        """Make a report. ReportError if there is none such."""
+        return await Reports(self.queries, self.writer, report_settings(self.config)).make(question)
+
+    async def _scheduled(self, name: str, start: int, end: int, by: str) -> Report:
+        return await self.report(Question(name, start, end, by))
+
+    async def stats_status(self) -> dict[str, Any]:
+        """Where the rollups stand."""
+        return await retention.status(self.writer)
+
+    async def stats_rebuild(self) -> dict[str, Any]:
+        """Make all rollups again."""
+        return {"quarters": await rebuild(self.writer)}
+
+    async def stats_purge(self, *, dry_run: bool) -> dict[str, Any]:
+        """Delete what is older than it is to be kept, or say what would go."""
+        return await purge(self.writer, keep_of(self.config), int(time.time() * 1_000_000), dry_run=dry_run)
+
     async def _connected(self, session: ManagerSession) -> None:
         """AMI is up: ask what is going on, and end the calls that Asterisk does not know any more."""
         asked = time.time()
@@ -232,7 +270,9 @@ class Daemon:
         self.live_state.replace(found.channels, found.bridges, found.queues, found.endpoints, time.time())
         for what in found.missing:
             log.info("Asterisk cannot tell", what=what)
-        self.ingest.channels_alive([row.get("Uniqueid") for row in found.channels], int(asked * 1_000_000))
+        alive = [row.get("Uniqueid") for row in found.channels]
+        self.ingest.channels_alive(alive, int(asked * 1_000_000))
+        self.voice.keep(alive)
 
     def _published(self, records: list[CallRecord]) -> None:
         self.stored += len(records)
@@ -261,6 +301,7 @@ class Daemon:
         self.config = taken_up(self.config, loaded.config)
         logs.configure(self.config.log.level, self.config.log.format)
         self.ingest.set_site(site_of(self.config))
+        self.scheduler.configure(self.config.reports, zone_of(self.config))
         return [*now, *(f"{key} (at the next start)" for key in later)]
 
     def status(self) -> dict[str, Any]:
@@ -271,7 +312,7 @@ class Daemon:
         return {
             "version": __version__,
             "site": self.config.site.name,
-            "time_zone": self.config.site.time_zone or "",
+            "time_zone": zone_of(self.config),
             "state": self.state,
             "pid": os.getpid(),
             "uptime": time.time() - self.started,
@@ -293,6 +334,8 @@ class Daemon:
                 "open_calls": ingest.open_calls,
                 "path": str(self.config.journal.cel),
             },
+            "reports": self.scheduler.status(),
+            "voice": {"written": self.voice.written, "failed": self.voice.failed},
             "store": {"calls": self.stored, "path": str(path)},
             "disk": {"free": shutil.disk_usage(path.parent).free, "path": str(path.parent)},
         }

@@ -19,7 +19,7 @@ PbxdError
 │   ├── StoreBusy          another process is its writer
 │   └── StoreFull          the disk is full: what is pending stays in the journal
 ├── SnippetError           Asterisk's configuration folder cannot take what we would add
-├── ReportError            a report cannot be read, drawn or written
+├── ReportError            a report cannot be made, read, drawn or written
 ├── MailError              a mail was not taken
 │   ├── MailDeferred       nobody answers, or the server says later: to be tried again
 │   └── MailRefused        the server says never: a wrong password, a recipient that it does not know

@@ -17,6 +17,7 @@ from pbxd.calls.site import Site
 from pbxd.errors import OutOfStep, SourceError
 from pbxd.sources import understand
 from pbxd.stats.queries import Queries
+from pbxd.stats.rollup import roll_up
 from pbxd.stats.writer import Batch, ImportProgress, Reject, Writer
 
 MOST_SOURCES = 4  # whose open calls are kept in memory; the store has those of all
@@ -61,8 +62,9 @@ class Imports:
     async def take(self, wanted: ImportBatch, body: AsyncIterator[bytes]) -> dict[str, Any]:
         """Read and commit one batch; the progress behind it, as `progress` tells it.
 
-        With it `older`, the calls that were not taken, because they began where calls have been purged. OutOfStep if the batch does
-        not follow what is committed; SourceError if its body is not one; StoreError from the writer.
+        With it `late`, the calls that were not taken, because they began where calls have been deleted for their age. Behind the
+        last batch what has changed is rolled up. OutOfStep if the batch does not follow what is committed; SourceError if its body
+        is not one; StoreError from the writer.
         """
         data = await whole(body)
         async with self._turn:
@@ -83,12 +85,14 @@ class Imports:
                 saved=running.interpreter.save(late=True),
             )
             batch.imports.append(progress)
-            older = await self._writer.commit(batch)
+            late = await self._writer.commit(batch)
             running.progress = progress
             self._running[wanted.source] = running
             if len(self._running) > MOST_SOURCES:
                 self._running.popitem(last=False)
-        return {**told(progress), "older": older}
+        if wanted.last:
+            await roll_up(self._writer)
+        return {**told(progress), "late": late}
 
     async def _open(self, wanted: ImportBatch) -> Running:
         """The source as the store has it; not kept, for what is read now is ahead of the store until the commit."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from pbxd.asterisk.journal import Journal, Watch, rotate
+from pbxd.asterisk.journal import Journal, Journals, Watch, rotate
 from pbxd.backoff import backoff
 from pbxd.calls.record import CallRecord
 from pbxd.calls.site import Site
@@ -37,10 +37,12 @@ class IngestSettings:
 
     cel: Path
     queue_log: Path
+    own: Path
     keep: float
     rotate_at: int
     batch: int
     commit_interval: float
+    wrapup: float = 0.0  # s after each call of a queue
 
 
 @dataclass(slots=True)
@@ -57,6 +59,7 @@ class IngestCounters:
     last_error: str = ""  # of the last try; empty when it worked
     lag: float = 0.0  # s from the hang-up to the commit, of the call that waited longest in the last batch
     cut: int = 0
+    late: int = 0  # calls that began before those that are kept
 
 
 @dataclass(slots=True)
@@ -107,14 +110,20 @@ class Ingest:
 
     async def open(self) -> None:
         """Find out where the last run ended. StoreError or JournalError if that cannot be read."""
-        cel, queue_log = Journal(self.settings.cel), Journal(self.settings.queue_log)
+        # Our own lines first: they are there when a call ends, and its record need not be written again for them.
+        cel = Journals(Journal(self.settings.own), Journal(self.settings.cel))
+        queue_log = Journal(self.settings.queue_log)
         found = await self.queries.progress(CelSource.name)
         self.cel = await asyncio.to_thread(CelSource, cel, found, self.site)
-        self.queue_log = QueueLogSource(queue_log, await self.queries.progress(QueueLogSource.name))
+        known = await self.queries.progress(QueueLogSource.name)
+        wrapup = int(self.settings.wrapup * 1_000_000)
+        self.queue_log = await asyncio.to_thread(QueueLogSource, queue_log, known, wrapup)
 
     async def run(self) -> None:
         """Read until `stop`; `open` was called before."""
-        watch = Watch({self.settings.cel.parent, self.settings.queue_log.parent}, self._wake.set)
+        watch = Watch(
+            {self.settings.cel.parent, self.settings.queue_log.parent, self.settings.own.parent}, self._wake.set
+        )
         try:
             while not self._stop.is_set():
                 self._wake.clear()
@@ -155,8 +164,9 @@ class Ingest:
                 await asyncio.sleep(0)  # a long backlog must not keep others waiting
             batch = Batch()
             self._cut(batch)
-            if last and self.cel is not None:
+            if last and self.cel is not None and self.queue_log is not None:
                 self.cel.save(batch)
+                self.queue_log.save(batch)
             await self._commit(batch)
             await self._housekeep()
         except JournalError as error:
@@ -199,9 +209,10 @@ class Ingest:
         """Commit `batch`, trying again for as long as it takes, or until we are told to stop."""
         if not batch:
             return
+        late = 0
         for delay in backoff(RETRY_FIRST, RETRY_LONGEST):
             try:
-                await self.writer.commit(batch)
+                late = await self.writer.commit(batch)
                 break
             except StoreError as error:
                 self.counters.failed_commits += 1
@@ -212,11 +223,14 @@ class Ingest:
                 if self._stop.is_set():
                     raise
                 await self._sleep(delay)
-        self._committed(batch)
+        self._committed(batch, late)
 
-    def _committed(self, batch: Batch) -> None:
+    def _committed(self, batch: Batch, late: int) -> None:
         now = time.time()
         counters = self.counters
+        if late:
+            counters.late += late
+            self.log.warning("calls not taken: they began where calls have been deleted for their age", calls=late)
         counters.commits += 1
         counters.last_commit = now
         counters.last_error = ""

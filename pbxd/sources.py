@@ -1,17 +1,19 @@
-"""What each journal's lines become: CEL lines become call records, queue_log lines become rows.
+"""What each journal's lines become: CEL lines become call records, queue_log lines become rows and agents' time.
 
 A source knows how far it has read each part, and adds what it read, and how far, to the same batch.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from pbxd.asterisk.journal import Chunk, Journal, Part
+from pbxd.asterisk.journal import Chunk, Journal, Journals, Part
 from pbxd.asterisk.queue_log import parse_queue_line
+from pbxd.calls.agents import AgentTracker
 from pbxd.calls.cel import CelEvent, parse_line
 from pbxd.calls.interpreter import Interpreter
 from pbxd.calls.record import CallRecord
@@ -38,7 +40,7 @@ class Source(Protocol):
     """A journal with its meaning."""
 
     name: str
-    journal: Journal
+    journal: Journal | Journals
 
     def next(self, batch: Batch, limit: int) -> int:
         """Read on: about `limit` lines into `batch`. How many lines were read; 0 at the end of the journal."""
@@ -50,7 +52,7 @@ class Source(Protocol):
 class Tail:
     """The part of a source that is the same for all: which part to read on, and the positions."""
 
-    def __init__(self, name: str, journal: Journal, found: JournalProgress) -> None:
+    def __init__(self, name: str, journal: Journal | Journals, found: JournalProgress) -> None:
         self.name = name
         self.journal = journal
         self.progress = {part: Progress(*place) for part, place in found.positions.items()}
@@ -72,6 +74,11 @@ class Tail:
         at = self.progress[part]
         return Position(self.name, part, at.offset, at.saved_offset, at.began)
 
+    def place(self, batch: Batch, part: str) -> None:
+        """Put the position of `part` into `batch`, in place of an earlier one."""
+        batch.positions = [at for at in batch.positions if (at.source, at.part) != (self.name, part)]
+        batch.positions.append(self.position(part))
+
     def mark_saved(self) -> list[str]:
         """The open calls are saved as they are now: the parts whose saved place moves with it."""
         moved = [part for part, at in self.progress.items() if at.saved_offset != at.offset]
@@ -83,6 +90,21 @@ class Tail:
         """Whether nothing of `part` will be needed any more."""
         at = self.progress.get(part.id)
         return at is not None and at.saved_offset == at.offset and self.journal.read(part, at.offset) is None
+
+    def unsaved(self) -> Iterator[bytes]:
+        """The lines that were committed after the state was saved, in their order."""
+        if all(at.saved_offset == at.offset for at in self.progress.values()):
+            return
+        parts = {part.id: part for part in self.journal.parts()}
+        for name, at in sorted(self.progress.items(), key=lambda item: item[1].began):
+            place = at.saved_offset
+            while place < at.offset and name in parts:
+                chunk = self.journal.read(parts[name], place, at.offset - place)
+                if chunk is None:
+                    break
+                for _, line in chunk.lines:
+                    yield line
+                place = chunk.end
 
     def forget_gone(self, batch: Batch) -> None:
         """Drop the positions of parts whose files are gone."""
@@ -106,7 +128,7 @@ class CelSource:
 
     name = "cel"
 
-    def __init__(self, journal: Journal, found: JournalProgress, site: Site) -> None:
+    def __init__(self, journal: Journal | Journals, found: JournalProgress, site: Site) -> None:
         self.journal = journal
         self.tail = Tail(self.name, journal, found)
         self.interpreter = Interpreter.restore(site, found.saved) if found.saved else Interpreter(site)
@@ -115,19 +137,11 @@ class CelSource:
 
     def _replay(self) -> None:
         """Read again what was committed after the open calls were saved; its records are in the store already."""
-        parts = {part.id: part for part in self.journal.parts()}
-        for name, at in sorted(self.tail.progress.items(), key=lambda item: item[1].began):
-            place = at.saved_offset
-            while place < at.offset and name in parts:
-                chunk = self.journal.read(parts[name], place, at.offset - place)
-                if chunk is None:
-                    break
-                for _, line in chunk.lines:
-                    for event, _ in understand(line):
-                        if event is not None:
-                            self.interpreter.take(event)
-                place = chunk.end
-                self._since_saved += len(chunk.lines)
+        for line in self.tail.unsaved():
+            self._since_saved += 1
+            for event, _ in understand(line):
+                if event is not None:
+                    self.interpreter.take(event)
 
     def next(self, batch: Batch, limit: int) -> int:
         """Read on, into `batch`; see Source."""
@@ -139,7 +153,7 @@ class CelSource:
             for offset, line in chunk.lines:
                 self._read(batch, chunk.part.id, offset, line)
             self.tail.advance(chunk)
-            self._place(batch, chunk.part.id)
+            self.tail.place(batch, chunk.part.id)
             count += max(1, len(chunk.lines))
         self._since_saved += count
         if count and (self._since_saved >= SAVE_AFTER or self.interpreter.open_calls <= FEW_OPEN):
@@ -153,15 +167,11 @@ class CelSource:
             else:
                 batch.rejects.append(Reject(self.name, part, offset, fault, line))
 
-    def _place(self, batch: Batch, part: str) -> None:
-        batch.positions = [at for at in batch.positions if (at.source, at.part) != (self.name, part)]
-        batch.positions.append(self.tail.position(part))
-
     def save(self, batch: Batch) -> None:
         """Add the open calls to `batch`, as they are at its positions."""
         batch.saved[self.name] = self.interpreter.save()
         for part in self.tail.mark_saved():
-            self._place(batch, part)
+            self.tail.place(batch, part)
         self._since_saved = 0
 
     def cut(self, batch: Batch, before: int, alive: Collection[str]) -> list[CallRecord]:
@@ -188,13 +198,19 @@ def understand(line: bytes) -> list[tuple[CelEvent | None, str]]:
 
 
 class QueueLogSource:
-    """queue_log: each line is a row."""
+    """queue_log: each line is a row, and together they are the agents' time."""
 
     name = "queue_log"
 
-    def __init__(self, journal: Journal, found: JournalProgress) -> None:
+    def __init__(self, journal: Journal, found: JournalProgress, wrapup: int = 0) -> None:
         self.journal = journal
         self.tail = Tail(self.name, journal, found)
+        self.agents = AgentTracker.restore(wrapup, found.saved) if found.saved else AgentTracker(wrapup)
+        self._since_saved = 0
+        for line in self.tail.unsaved():
+            self._since_saved += 1
+            with contextlib.suppress(LineError):
+                self.agents.feed(parse_queue_line(line))
 
     def next(self, batch: Batch, limit: int) -> int:
         """Read on, into `batch`; see Source."""
@@ -204,17 +220,27 @@ class QueueLogSource:
             if chunk is None:
                 break
             for offset, line in chunk.lines:
-                try:
-                    batch.queue_log.append(QueueLogLine(chunk.part.id, offset, *parse_queue_line(line)))
-                except LineError as error:
-                    batch.rejects.append(Reject(self.name, chunk.part.id, offset, str(error), line))
+                self._read(batch, chunk.part.id, offset, line)
             self.tail.advance(chunk)
-            self.save(batch)
-            batch.positions.append(self.tail.position(chunk.part.id))
+            self.tail.place(batch, chunk.part.id)
             count += max(1, len(chunk.lines))
+        self._since_saved += count
+        if count and (self._since_saved >= SAVE_AFTER or self.agents.agents <= FEW_OPEN):
+            self.save(batch)
         return count
 
+    def _read(self, batch: Batch, part: str, offset: int, line: bytes) -> None:
+        try:
+            event = parse_queue_line(line)
+        except LineError as error:
+            batch.rejects.append(Reject(self.name, part, offset, str(error), line))
+            return
+        batch.queue_log.append(QueueLogLine(part, offset, *event))
+        batch.agent_time.extend(self.agents.feed(event))
+
     def save(self, batch: Batch) -> None:
-        """There is nothing to hold: each line stands for itself."""
-        del batch
-        self.tail.mark_saved()
+        """Add what agents are doing to `batch`, as it is at its positions."""
+        batch.saved[self.name] = self.agents.save()
+        for part in self.tail.mark_saved():
+            self.tail.place(batch, part)
+        self._since_saved = 0

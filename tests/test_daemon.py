@@ -11,16 +11,19 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lab.asterisk import wait_until
 from lab.tree import environment
+from pbxd.cli.client import UnixConnection
 
 CONFIG = """
 site: {{trunks: ["PJSIP/trunk-*"], extensions: [1XX]}}
-journal: {{cel: {folder}/log/pbxd.csv, queue_log: {folder}/log/queue_log, commit_interval: 10ms}}
+journal: {{cel: {folder}/log/pbxd.csv, queue_log: {folder}/log/queue_log, own: {folder}/own/own.csv, commit_interval: 10ms}}
 statistics: {{database: "sqlite+aiosqlite:///{folder}/state/stats.db"}}
 control: {{socket: {folder}/control.sock}}
 """
@@ -154,6 +157,28 @@ def test_other_users_are_refused(pbxd: Running) -> None:
     assert "200 OK" not in done.stdout
     if done.returncode == 0:
         assert "403" in done.stdout
+
+
+def test_statistics(pbxd: Running, journals: Path) -> None:
+    done = pbxd.ctl("calls", "import", str(journals / "queue.csv"))
+    assert done.returncode == 0
+    status = json.loads(pbxd.ctl("stats", "status", "--json").stdout)
+    assert (status["waiting_quarters"], status["waiting_days"], status["days"]) == (0, 0, 1)
+    assert "made again" in pbxd.ctl("stats", "rebuild").stdout
+    assert "0 calls" in pbxd.ctl("stats", "purge", "--dry-run").stdout
+    assert "rolled up" in pbxd.ctl("stats", "status").stdout
+    start = status["oldest_call"]
+
+    def get(route: str) -> tuple[int, Any]:
+        with closing(UnixConnection(pbxd.folder / "control.sock")) as connection:
+            connection.request("GET", f"{route}&end={start + 1}")
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+
+    code, report = get(f"/v1/reports/queues?start={start}&by=queue")
+    assert (code, [row["queue"] for row in report["rows"]]) == (200, ["support"])
+    assert "no report" in get(f"/v1/reports/cats?start={start}")[1]["error"]
+    assert "microseconds" in get("/v1/reports/calls?start=noon")[1]["error"]
 
 
 def test_metrics(pbxd: Running, journals: Path) -> None:

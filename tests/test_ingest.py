@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import os
 import random
 import shutil
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,8 @@ from pbxd.calls.site import Site
 from pbxd.ingest import Ingest, IngestSettings
 from pbxd.stats.queries import CallFilter, Queries
 from pbxd.stats.writer import Writer
+from tests.stats import synthetic
+from tests.stats.postgres import Server
 
 SITE = Site(["PJSIP/trunk-*"], ["1XX"])
 
@@ -32,7 +36,7 @@ class Folder:
         self.queue_log = path / "queue_log"
         self.url = f"sqlite+aiosqlite:///{path}/state/stats.db"
         values = {"keep": 604800.0, "rotate_at": 1 << 40, "batch": 50, "commit_interval": 0.01}
-        self.settings = IngestSettings(self.live, self.queue_log, **(values | changes))  # type: ignore[arg-type]
+        self.settings = IngestSettings(self.live, self.queue_log, path / "own.csv", **(values | changes))  # type: ignore[arg-type]
 
     def append(self, data: bytes, name: str = "pbxd.csv") -> None:
         with (self.path / name).open("ab") as file:
@@ -178,7 +182,7 @@ async def test_old_parts_are_deleted_when_nothing_of_them_is_needed(tmp_path: Pa
     async with folder.reader() as ingest:
         await ingest.catch_up()
         assert not (tmp_path / "pbxd.csv.1").exists()
-    assert len(await folder.stored()) == 22
+    assert len(await folder.stored()) == len(list(records(lines, SITE)))
     async with folder.reader() as ingest:
         assert ingest.cel is not None
         await ingest.catch_up()
@@ -226,6 +230,47 @@ async def test_queue_log(folder: Folder) -> None:
     ingest = await folder.read()
     assert (ingest.counters.lines, ingest.counters.rejects) == (3, 1)
     assert (await folder.read()).counters.lines == 0
+
+
+async def test_agents_begun_again_at_any_point(tmp_path: Path) -> None:
+    """The agents' time is the same whether the log is read at once or in pieces, by a reader that is killed between them."""
+    lines = [
+        "|".join((str(line.at // 1_000_000), line.call_id, line.queue, line.agent, line.event, line.data)) + "\n"
+        for line in synthetic.queue_log(1, 60, 1_795_000_000_000_000, 7_200_000_000)
+    ]
+    found = []
+    for name, step in (("whole", 60), ("pieces", 7)):
+        (tmp_path / name).mkdir()
+        folder = Folder(tmp_path / name)
+        for start in range(0, len(lines), step):
+            folder.append("".join(lines[start : start + step]).encode(), "queue_log")
+            await folder.read()
+        with closing(sqlite3.connect(folder.path / "state" / "stats.db")) as connection:
+            found.append(connection.execute("SELECT * FROM agent_time").fetchall())
+    assert found[0] == found[1]
+    assert len(found[0]) > 30
+
+
+async def test_a_database_server_that_is_killed(tmp_path: Path, journal: bytes, expected: list[CallRecord]) -> None:
+    """Reading waits for it, and goes on: nothing is lost, nothing is twice."""
+    server = Server()
+    try:
+        folder = Folder(tmp_path)
+        folder.url = server.database()
+        folder.append(journal[: len(journal) // 2])
+        async with folder.reader() as ingest:
+            await ingest.catch_up()
+            server.kill()
+            folder.append(journal[len(journal) // 2 :])
+            waiting = asyncio.create_task(ingest.catch_up())
+            while not ingest.counters.failed_commits:  # noqa: ASYNC110 - nobody tells of it
+                await asyncio.sleep(0.01)
+            await asyncio.to_thread(server.start)
+            await waiting
+            assert ingest.counters.last_error == ""
+        assert await folder.stored() == expected
+    finally:
+        server.stop()
 
 
 async def test_no_journal_yet(folder: Folder) -> None:

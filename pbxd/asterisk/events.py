@@ -17,16 +17,18 @@ QUEUES = (
 ENDPOINTS = (
     "PeerStatus",
 )  # an endpoint as a whole; ContactStatus tells of each of its phones, and one of two may be gone
+VOICE = ("RTCPSent", "RTCPReceived")
 SYSTEM = ("FullyBooted", "Shutdown")
 
 LIVE = (*CHANNELS, *BRIDGES, *QUEUES, *ENDPOINTS)
-USED = frozenset((*LIVE, *SYSTEM))
+USED = frozenset((*LIVE, *VOICE, *SYSTEM))
 
 # Asterisk's class of each event (manager.conf, `read=`), which the login asks for: the others are not even put together for us.
 CLASSES = {
     **dict.fromkeys((*CHANNELS, *BRIDGES), "call"),
     **dict.fromkeys(QUEUES, "agent"),
     **dict.fromkeys((*ENDPOINTS, *SYSTEM), "system"),
+    **dict.fromkeys(VOICE, "reporting"),
     "CEL": "cel",
 }
 NOT_DTMF = "system,call,agent,user,cel,cdr,dialplan,reporting,security,message"

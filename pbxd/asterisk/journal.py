@@ -118,6 +118,21 @@ class Journal:
         return cut(part, offset, data)
 
 
+class Journals:
+    """Several journals that are read as one, the parts of the first before those of the next."""
+
+    def __init__(self, *journals: Journal) -> None:
+        self._journals = journals
+
+    def parts(self) -> list[Part]:
+        """All parts, those of one journal oldest first. JournalError if a folder cannot be read."""
+        return [part for journal in self._journals for part in journal.parts()]
+
+    def read(self, part: Part, offset: int, limit: int = READ) -> Chunk | None:
+        """As `Journal.read`."""
+        return self._journals[0].read(part, offset, limit)
+
+
 def cut(part: Part, offset: int, data: bytes) -> Chunk | None:
     """The complete lines in `data`, which stands at `offset` of `part`."""
     end = data.rfind(b"\n") + 1

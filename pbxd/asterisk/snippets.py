@@ -25,7 +25,7 @@ COLUMNS = (  # in the order of pbxd.calls.cel.COLUMNS
     "CHANNEL(userfield)", "userdeftype", "eventextra",
 )  # fmt: skip
 
-READ = ("system", "call", "agent")  # channels, bridges, holds; queues; contacts and FullyBooted
+READ = ("system", "call", "agent", "reporting")  # contacts and FullyBooted; channels, bridges, holds; queues; RTCP
 WRITE = (
     "system",
     "reporting",

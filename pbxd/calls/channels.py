@@ -7,9 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pbxd.calls.cel import CelEvent, birth_order
+from pbxd.calls.record import Quality
 from pbxd.calls.talk import Stay
+from pbxd.calls.voice import QUALITY, read_quality
 
 OUTGOING = "(Outgoing Line)"  # what Asterisk writes as the application's data of a channel that it dialled
+
+
+WHILE_IT_RUNS = frozenset({"BRIDGE_ENTER", "STREAM_BEGIN", "APP_END"})  # lines that name the application that runs then
 
 
 @dataclass(slots=True)
@@ -41,9 +46,13 @@ class Channel:
     music_since: int | None = None
     parked: list[tuple[int, int]] = field(default_factory=list)  # in a parking lot, from when to when
     parked_since: int | None = None
+    before: int = 0  # time of the line before this one
     outgoing: bool = False  # Asterisk dialled it: a phone or trunk that was called, by a call or by a program
     ran_at: str = ""  # extension at which it first ran an application
     in_bridge: dict[str, int] = field(default_factory=dict)  # bridge -> since when
+    sent: Quality | None = None
+    received: Quality | None = None
+    rtt: float | None = None  # ms
     unentered: list[tuple[str, int]] = field(default_factory=list)  # bridges that it left without having entered
     unleft: list[Stay] = field(default_factory=list)  # stays that no line ended
 
@@ -74,6 +83,7 @@ class Channel:
 
     def take(self, event: CelEvent) -> None:
         """Add one of its lines, in the order in which Asterisk wrote them."""
+        self.before = self.end
         self.end = max(self.end, event.at)
         if event.cid_num and not self.number:
             self.number = event.cid_num
@@ -83,9 +93,24 @@ class Channel:
             self.account = event.account
         if event.app_data == OUTGOING:
             self.outgoing = True
+        if event.app == "Queue" and event.type in WHILE_IT_RUNS:
+            self._is_in_queue(event)
         rule = _RULES.get(event.type)
         if rule is not None:
             rule(self, event)
+
+    def _is_in_queue(self, event: CelEvent) -> None:
+        """Notice a queue that was entered without a word.
+
+        After a transfer Asterisk 22 reports neither the end of the application before nor the start of the one after it; the
+        next line that is written tells which it is.
+        """
+        run = next((run for run in reversed(self.apps) if run.app == "queue" and run.end is None), None)
+        if run is not None and run.data == event.app_data:
+            return
+        if run is not None:
+            run.end = self.before
+        self.apps.append(AppRun("queue", event.app_data, self.before))
 
     def close(self, at: int) -> None:
         """Its lines are over: what is still open ends at `at`."""
@@ -137,8 +162,7 @@ def _app_end(channel: Channel, event: CelEvent) -> None:
         if run.app == event.app.lower() and run.end is None:
             run.end = event.at
             return
-    # After a transfer Asterisk 22 reports the end of an application whose start it did not report.
-    channel.apps.append(AppRun(event.app.lower(), event.app_data, event.at, event.at))
+    channel.apps.append(AppRun(event.app.lower(), event.app_data, channel.before, event.at))  # see _is_in_queue
 
 
 def _hangup(channel: Channel, event: CelEvent) -> None:
@@ -203,11 +227,18 @@ def hand_over(channels: Iterable[Channel]) -> None:
 def read_channels(events: Iterable[CelEvent]) -> dict[str, Channel]:
     """Each channel of the call by its uniqueid, the oldest first. The order of lines matters only within a channel."""
     channels: dict[str, Channel] = {}
+    quality: list[CelEvent] = []
     for event in events:
         if event.type == "LINKEDID_END":
             continue  # of the call, not of the channel that happened to be its last
+        if event.type == QUALITY:
+            quality.append(event)  # from another journal, which may be read before this one
+            continue
         channel = channels.get(event.uniqueid)
         if channel is None:
             channel = channels[event.uniqueid] = Channel(event, event.at)
         channel.take(event)
+    for event in quality:
+        if (channel := channels.get(event.uniqueid)) is not None:
+            channel.sent, channel.received, channel.rtt = read_quality(event)
     return dict(sorted(channels.items(), key=lambda item: birth_order(item[0])))

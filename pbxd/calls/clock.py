@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from pbxd.calls.cel import CelEvent, birth_order
+from pbxd.calls.voice import QUALITY
 
 STEP = 1_000_000  # µs; lines of one channel are in order, and threads differ by milliseconds
 PASSED = 1_000  # µs between the two lines around a step: who talked then did talk
@@ -34,7 +35,8 @@ def _after_step(events: Sequence[CelEvent]) -> tuple[set[int], int]:
     """The events (by identity) that were written after the first step back, and its size."""
     channels: dict[str, list[CelEvent]] = {}
     for event in events:
-        channels.setdefault(event.uniqueid, []).append(event)
+        if event.type != QUALITY:  # has pbxd's own clock
+            channels.setdefault(event.uniqueid, []).append(event)
     after: set[int] = set()
     size = 0
     oldest_start = 0

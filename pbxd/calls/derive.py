@@ -23,7 +23,7 @@ def derive(events: Sequence[CelEvent], site: Site, *, cut: bool = False, known_a
     """The record of the call that consists of `events`, which are in order within each channel."""
     events, set_back = steady(events)
     channels = read_channels(events)
-    last = max(event.at for event in events)
+    last = max(channel.end for channel in channels.values())
     for channel in channels.values():
         channel.close(channel.end if channel.ended else last)
     hand_over(channels.values())
@@ -126,6 +126,9 @@ def _leg(
         talked=tuple(talked.get(channel.uniqueid, ())),
         cause=_cause(channel),
         held=tuple(on_hold.get(channel.uniqueid, ())),
+        sent=channel.sent,
+        received=channel.received,
+        rtt=channel.rtt,
     )
 
 

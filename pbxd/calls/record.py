@@ -16,7 +16,7 @@ class Quality:
 
     loss: float  # fraction of packets
     jitter: float  # ms
-    mos: float  # 1 to 4.5, by the E-model
+    mos: float | None  # 1 to 4.5, by the E-model; None for a codec that it has no values for
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +196,7 @@ def _leg(leg: Leg) -> dict[str, Any]:
     }
 
 
-def _quality(quality: Quality | None) -> dict[str, float] | None:
+def _quality(quality: Quality | None) -> dict[str, float | None] | None:
     return None if quality is None else {"loss": quality.loss, "jitter": quality.jitter, "mos": quality.mos}
 
 

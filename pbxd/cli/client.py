@@ -40,9 +40,9 @@ class Client:
         """The JSON answer to a GET."""
         return json.loads(self._open("GET", route, query).read())
 
-    def post(self, route: str, body: bytes = b"", **query: Any) -> Any:  # noqa: ANN401 - JSON
-        """The JSON answer to a POST."""
-        return json.loads(self._open("POST", route, query, body).read())
+    def post(self, route: str, body: bytes = b"", *, patient: bool = False, **query: Any) -> Any:  # noqa: ANN401 - JSON
+        """The JSON answer to a POST; `patient` waits for it for as long as it takes."""
+        return json.loads(self._open("POST", route, query, body, patient=patient).read())
 
     def text(self, route: str) -> str:
         """The text of a GET."""

@@ -109,7 +109,7 @@ def send(client: Client, history: History, *, again: bool) -> str:
         typer.echo(
             f"{history.name} {state}: going on behind {begun['lines']} lines and {begun['records']} calls", err=True
         )
-    began, done, older = time.monotonic(), begun, 0
+    began, done, late = time.monotonic(), begun, 0
     try:
         with meter(history, begun["position"]) as show:
             for page, last in batches(history.pages(begun["position"]), begun["position"]):
@@ -117,9 +117,9 @@ def send(client: Client, history: History, *, again: bool) -> str:
                     continue  # there is nothing new
                 body = b"".join([b"%d %s\n" % numbered for numbered in page.lines])
                 query = {"after": done["position"], "position": page.position, "last": int(last), "again": int(again)}
-                done = client.post(ROUTE, body, source=history.id, **query)
+                done = client.post(ROUTE, body, patient=True, source=history.id, **query)  # rolling up takes its time
                 again = False
-                older += done["older"]
+                late += done["late"]
                 show(page.done, done["records"])
     except ControlError as error:
         raise ControlError(
@@ -127,7 +127,7 @@ def send(client: Client, history: History, *, again: bool) -> str:
         ) from error
     calls, lines, rejects = (done[name] - begun[name] for name in ("records", "lines", "rejects"))
     text = summary(calls, lines, rejects, time.monotonic() - began)
-    return text + (f"; {older} calls not taken: they are older than what the store keeps" if older else "")
+    return text + (f"; {late} calls not taken: they are older than the calls that are kept" if late else "")
 
 
 def batches(pages: Iterator[Page], position: str) -> Iterator[tuple[Page, bool]]:

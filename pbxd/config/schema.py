@@ -83,6 +83,10 @@ class Journal(Part):
 
     cel: AbsolutePath = at_start(Path("/var/log/asterisk/cel-custom/pbxd.csv"), "CEL file that Asterisk writes.")
     queue_log: AbsolutePath = at_start(Path("/var/log/asterisk/queue_log"), "Queue log that Asterisk writes.")
+    own: AbsolutePath = at_start(
+        Path("/var/lib/pbxd/journal/own.csv"),
+        "Journal that pbxd writes itself: voice quality, which Asterisk tells by AMI only.",
+    )
     keep: Duration = at_start(
         604800.0, "Parts that were read are deleted after this time: they hold numbers and names."
     )

@@ -43,7 +43,7 @@ def open_engine(url: str, *, read_only: bool = False) -> AsyncEngine:
         settings = {"application_name": "pbxd", "default_transaction_read_only": "on" if read_only else "off"}
         connect = {"server_settings": settings, "timeout": CONNECT_TIMEOUT}
         # A reader finds out about a server that was restarted by asking; the writer must notice, for its lock is gone.
-        return create_async_engine(url, pool_size=4 if read_only else 1, pool_pre_ping=read_only, connect_args=connect)
+        return create_async_engine(url, pool_size=4 if read_only else 2, pool_pre_ping=read_only, connect_args=connect)
     engine = create_async_engine(url, pool_size=1 if not read_only else 4)
 
     @event.listens_for(engine.sync_engine, "connect")

@@ -1,8 +1,8 @@
 """Histograms of lengths, small enough to keep one a quarter of an hour, and merged by one addition.
 
 Classes: whole seconds up to two minutes, then classes of at most 3 % width up to a day; the last one takes the rest. A histogram is
-stored as the counts of its classes, little-endian 32-bit numbers from class 0 on, without the zeros at the end. As one big
-integer each, two histograms are merged by adding them: no class of a store comes near 2**32.
+stored as the number of its first class that is not empty (16 bits), and the counts from that one to the last that is not (32 bits
+each), little-endian. As one big integer each, two histograms are merged by adding them: no class of a store comes near 2**32.
 """
 
 from __future__ import annotations
@@ -38,22 +38,29 @@ def pack(counts: Mapping[int, int]) -> bytes:
     """The stored form of counts by class."""
     if not counts:
         return b""
-    lanes = [0] * (max(counts) + 1)
-    for number, count in counts.items():
-        lanes[number] = count
-    return struct.pack(f"<{len(lanes)}I", *lanes)
+    first, last = min(counts), max(counts)
+    return struct.pack(f"<H{last - first + 1}I", first, *(counts.get(number, 0) for number in range(first, last + 1)))
+
+
+def number_of(stored: bytes) -> int:
+    """A stored histogram as one big integer, 32 bits a class from class 0 on: the sum of two is that of both."""
+    return int.from_bytes(stored[2:], "little") << (8 * LANE * int.from_bytes(stored[:2], "little"))
 
 
 def merge(stored: Iterable[bytes]) -> bytes:
     """The histogram of everything that is in any of these."""
-    total = sum(int.from_bytes(one, "little") for one in stored)
+    total = sum(map(number_of, stored))
+    if not total:
+        return b""
+    first = ((total & -total).bit_length() - 1) // (8 * LANE)
     lanes = -(-total.bit_length() // (8 * LANE))
-    return total.to_bytes(lanes * LANE, "little")
+    return first.to_bytes(2, "little") + (total >> (8 * LANE * first)).to_bytes((lanes - first) * LANE, "little")
 
 
-def counts_of(stored: bytes) -> tuple[int, ...]:
-    """The counts, from class 0 on."""
-    return struct.unpack(f"<{len(stored) // LANE}I", stored)
+def counts_of(number: int) -> tuple[int, ...]:
+    """The counts of `number_of`, from class 0 on."""
+    lanes = -(-number.bit_length() // (8 * LANE))
+    return struct.unpack(f"<{lanes}I", number.to_bytes(lanes * LANE, "little"))
 
 
 def percentile(counts: Sequence[int], share: float) -> int | None:

@@ -18,6 +18,8 @@ QUARTERS, DAYS, HOURS = range(3)  # values of `span`: what a row stands for; its
 
 # Values of rollup_calls.kind
 ALL, DIRECTION, DISPOSITION, EXTENSION, TRUNK = range(5)
+# and of rollup_queues.kind
+TOGETHER, EACH = range(2)
 KINDS = {"all": ALL, "direction": DIRECTION, "disposition": DISPOSITION, "extension": EXTENSION, "trunk": TRUNK}
 
 Row = tuple[Any, ...]
@@ -34,6 +36,11 @@ class Layout:
     maxima: tuple[str, ...] = ()
     level: tuple[str, ...] = ()  # net change of a level, and its highest value above the beginning
     histograms: tuple[str, ...] = ()
+
+    @property
+    def leading(self) -> str:
+        """A condition that lets the primary key find slots whatever the keys before it are."""
+        return f" AND kind IN ({', '.join(map(str, KINDS.values()))})" if self.lead else ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -89,8 +96,8 @@ CALLS = Layout(
 )  # fmt: skip
 QUEUES = Layout(
     "rollup_queues",
-    (),
-    ("queue",),  # "" is all queues
+    ("kind",),
+    ("queue",),  # "" of kind TOGETHER
     (
         "offered", "answered", "abandoned", "exited", "timeouts", "keys", "empties", "transfers", "identified", "resolved",
         "wait_answered", "wait_abandoned", "wait_exited", "talk",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, exists, func, or_, select
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from pbxd.calls.record import CallRecord
 from pbxd.stats.engine import open_engine, store_errors
@@ -60,6 +61,13 @@ class Queries:
     def __init__(self, url: str, box: str = DEFAULT_BOX) -> None:
         self._engine: AsyncEngine = open_engine(url, read_only=True)
         self._box = box
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[tuple[AsyncConnection, int]]:
+        """A connection for reading, and the number of the box."""
+        async with self._engine.connect() as connection:
+            number = await connection.scalar(select(Box.id).where(Box.name == self._box))
+            yield connection, -1 if number is None else number
 
     def _own(self, table: type[Call | Import | JournalPosition | JournalState | JournalReject]) -> ColumnElement[bool]:
         """The condition that a row is of this box."""

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pbxd.stats import dirty
 from pbxd.stats.engine import fetch, many, native
-from pbxd.stats.layout import CALLS, DAY, DAYS, HOUR, HOURS, KINDS, LAYOUTS, QUARTERS, SLOT, Layout, Row
+from pbxd.stats.layout import DAY, DAYS, HOUR, HOURS, LAYOUTS, QUARTERS, SLOT, Layout, Row
 from pbxd.stats.schema import BOX_KEYS
 from pbxd.stats.tally import EVENTS, CallRow, EventRow, LegRow, Source, TimeRow, VisitRow, tally
 from pbxd.stats.writer import Writer, insert_sql
@@ -152,18 +152,13 @@ def _merged(layout: Layout, day: int, quarters: Sequence[Row]) -> tuple[list[Row
     return hours, layout.merged(day, hours)
 
 
-def _lead(layout: Layout) -> str:
-    """A condition that lets the primary key find slots although its leading keys are not asked for."""
-    return f"kind IN ({', '.join(map(str, KINDS.values()))}) AND " if layout is CALLS else ""
-
-
 READ_QUARTERS = {
     layout: f"SELECT {', '.join(layout.names)} FROM {layout.table}"
-    f" WHERE {_lead(layout)}box = ? AND span = ? AND slot >= ? AND slot < ? ORDER BY slot"
+    f" WHERE box = ? AND span = ?{layout.leading} AND slot >= ? AND slot < ? ORDER BY slot"
     for layout in LAYOUTS
 }
 DELETE = {
-    layout: f"DELETE FROM {layout.table} WHERE {_lead(layout)}box = ? AND span = ? AND slot = ?" for layout in LAYOUTS
+    layout: f"DELETE FROM {layout.table} WHERE box = ? AND span = ?{layout.leading} AND slot = ?" for layout in LAYOUTS
 }
 INSERT = {layout: insert_sql(layout.table, ["box", "span", *layout.names]) for layout in LAYOUTS}
 

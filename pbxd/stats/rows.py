@@ -139,5 +139,5 @@ def _quality(quality: Quality | None) -> tuple[float | None, float | None, float
 
 
 def _read_quality(leg: Mapping[str, Any], way: str) -> Quality | None:
-    mos = leg[f"{way}_mos"]
-    return None if mos is None else Quality(leg[f"{way}_loss"], leg[f"{way}_jitter"], mos)
+    loss = leg[f"{way}_loss"]
+    return None if loss is None else Quality(loss, leg[f"{way}_jitter"], leg[f"{way}_mos"])

@@ -18,10 +18,12 @@ from pbxd.stats.layout import (
     CALLS,
     DIRECTION,
     DISPOSITION,
+    EACH,
     EXTENSION,
     PAUSES,
     QUEUES,
     SLOT,
+    TOGETHER,
     TRUNK,
     Layout,
     Row,
@@ -314,7 +316,7 @@ def _queues(source: Source) -> list[Row]:
         if counted:
             for name in (event.queue, ""):
                 found[event.at // SLOT, name].sums[Q[counted]] += 1
-    return [(*name, *queue.values()) for name, queue in found.items()]
+    return [(slot, EACH if name else TOGETHER, name, *queue.values()) for (slot, name), queue in found.items()]
 
 
 def _add(classes: Classes, length: int) -> None:

@@ -312,18 +312,29 @@ class Writer:
             keys = [row[0] for row in found]
             if keys:
                 slots |= await dirty.slots_of_calls(connection, keys)
-                await self._remove(connection, keys, slots)
+                for key in keys:
+                    calls = (key, key + 1)
+                    await dirty.mark_followed(connection, self._box, calls, self.resolution, self.calls_from)
+                await self.remove(connection, keys, slots)
         return slots
 
-    async def _remove(self, connection: AsyncConnection, keys: Sequence[int], slots: set[int]) -> None:
-        """Delete calls, with all their parts; `slots` are those in which they are counted, at least."""
-        for key in keys:
-            await dirty.mark_followed(connection, self._box, (key, key + 1), self.resolution, self.calls_from)
+    async def remove(self, connection: AsyncConnection, keys: Sequence[int], slots: set[int]) -> None:
+        """Delete calls, with all their parts, and what says that they have a say in `slots`. Within `run`."""
         for child in CHILDREN:
             await many(connection, f"DELETE FROM {child} WHERE call = ?", [(key,) for key in keys])
         places = [(self._box, slot, key) for key in keys for slot in slots]
         await many(connection, "DELETE FROM call_slots WHERE box = ? AND slot = ? AND call = ?", places)
         await many(connection, "DELETE FROM calls WHERE id = ?", [(key,) for key in keys])
+
+    async def vacuum(self) -> bool:
+        """Let PostgreSQL use again what was deleted; False for SQLite, which does it in other ways. StoreError if it cannot."""
+        if self._engine.dialect.name != "postgresql":
+            return False
+        with store_errors("giving disk space back"):
+            async with self._engine.connect() as plain:
+                connection = await plain.execution_options(isolation_level="AUTOCOMMIT")
+                await connection.exec_driver_sql("VACUUM")
+        return True
 
     async def close(self) -> None:
         """Wait for a commit that is under way, close the store and give up its lock."""

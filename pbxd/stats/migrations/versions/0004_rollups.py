@@ -20,7 +20,7 @@ ROLLUPS: dict[
         ["talks"],
     ),
     "rollup_queues": (
-        [],
+        ["kind"],
         ["queue"],
         (
             "offered answered abandoned exited timeouts keys empties transfers identified resolved wait_answered wait_abandoned"
