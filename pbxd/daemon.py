@@ -225,6 +225,8 @@ class Daemon:
         whole = purged = 0.0
         while True:
             await asyncio.sleep(ROLL_UP)
+            if self.imports.under_way:
+                continue  # it makes each quarter once, when no more of its calls can be in it; a report does not wait for that
             now = time.monotonic()
             days = now - whole >= ROLL_UP_DAYS
             try:

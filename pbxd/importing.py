@@ -7,6 +7,7 @@ goes on from there. The lines of a batch are those of `cel_custom`, each behind 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass, replace
@@ -16,12 +17,14 @@ from pbxd.calls.interpreter import Interpreter
 from pbxd.calls.site import Site
 from pbxd.errors import OutOfStep, SourceError
 from pbxd.sources import understand
+from pbxd.stats.layout import SLOT
 from pbxd.stats.queries import Queries
 from pbxd.stats.rollup import roll_up
 from pbxd.stats.writer import Batch, ImportProgress, Reject, Writer
 
 MOST_SOURCES = 4  # whose open calls are kept in memory; the store has those of all
 LONGEST_BODY = 16 * 1024 * 1024  # bytes of one batch: it is held in memory, and its records too
+PAUSE = 30.0  # s without a batch, after which an import is taken for given up
 AT_ONCE = 500  # lines read before others get their turn
 
 
@@ -53,6 +56,7 @@ class Imports:
         self._site = site
         self._running: OrderedDict[str, Running] = OrderedDict()
         self._turn = asyncio.Lock()
+        self._busy_until = 0.0  # monotonic
 
     async def progress(self, source: str) -> dict[str, Any]:
         """How far `source` has been read: `position` (empty: not at all), `lines`, `records`, `rejects`, `complete`."""
@@ -90,9 +94,26 @@ class Imports:
             self._running[wanted.source] = running
             if len(self._running) > MOST_SOURCES:
                 self._running.popitem(last=False)
-        if wanted.last:
-            await roll_up(self._writer)
+            await self._roll_up(batch, last=wanted.last)
         return {**told(progress), "late": late}
+
+    @property
+    def under_way(self) -> bool:
+        """Whether an import is being read, that will roll up what it changes."""
+        return time.monotonic() < self._busy_until
+
+    async def _roll_up(self, batch: Batch, *, last: bool) -> None:
+        """Make the rollups that no later batch should change; behind the last batch, all of them.
+
+        A quarter of an hour that is made after each batch would be made dozens of times: a later call may change what is said of an
+        earlier one by the same caller.
+        """
+        self._busy_until = 0.0 if last else time.monotonic() + PAUSE
+        if last:
+            await roll_up(self._writer)
+        elif batch.records:
+            newest = max(record.start for record in batch.records)
+            await roll_up(self._writer, (newest - self._writer.resolution) // SLOT, days=False)
 
     async def _open(self, wanted: ImportBatch) -> Running:
         """The source as the store has it; not kept, for what is read now is ahead of the store until the commit."""
