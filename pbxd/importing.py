@@ -94,7 +94,7 @@ class Imports:
             self._running[wanted.source] = running
             if len(self._running) > MOST_SOURCES:
                 self._running.popitem(last=False)
-            await self._roll_up(batch, last=wanted.last)
+        await self._roll_up(batch, last=wanted.last)
         return {**told(progress), "late": late}
 
     @property

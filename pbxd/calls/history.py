@@ -12,7 +12,7 @@ from pbxd.errors import LineError
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some rows. A number is a line's byte offset in its file, or a row's id in its table."""
+    """Some rows. A number is a line's byte offset in its file, or a row's id (or place, from 0) in its table."""
 
     lines: list[tuple[int, bytes]]
     position: str  # behind its last row; the source's own

@@ -188,17 +188,18 @@ class CelTable:
             return None
         if self._by_id:
             return int(position)
-        kind, _, value = position.partition(":")
+        kind, _, value = position.split(":", 2)
         if kind == "time":
             return datetime.fromisoformat(value)
         return value if kind == "text" else float(value)
 
-    def _position(self, key: Any) -> str:  # noqa: ANN401 - of the key column's own kind
+    def _position(self, key: Any, count: int) -> str:  # noqa: ANN401 - of the key column's own kind
+        """An id; or the kind of the time, how many rows there are up to it, and the time."""
         if self._by_id:
             return str(key)
         if isinstance(key, datetime):
-            return f"time:{key.isoformat()}"
-        return f"text:{key}" if isinstance(key, str) else f"number:{key!r}"
+            return f"time:{count}:{key.isoformat()}"
+        return f"text:{count}:{key}" if isinstance(key, str) else f"number:{count}:{key!r}"
 
     def _behind(self, statement: Select[Any], after: Any) -> Select[Any]:  # noqa: ANN401 - of the key column's own kind
         return statement if after is None else statement.where(self._key > literal(after))
@@ -207,6 +208,7 @@ class CelTable:
         """What comes behind `position`; see `History`."""
         after = self._value(position)
         done, limit = 0, PAGE
+        before = 0 if self._by_id or not position else int(position.split(":", 2)[1])
         while rows := self._rows(after, limit):
             full = len(rows) == limit
             if full and not self._by_id:
@@ -217,9 +219,11 @@ class CelTable:
                     continue
             limit = PAGE
             after = rows[-1][0]
-            lines = [(int(row[0]) if self._by_id else done + n, self._line(row[1:])) for n, row in enumerate(rows)]
+            lines = [
+                (int(row[0]) if self._by_id else before + done + n, self._line(row[1:])) for n, row in enumerate(rows)
+            ]
             done += len(rows)
-            yield Page(lines, self._position(after), done)
+            yield Page(lines, self._position(after, before + done), done)
             if not full:
                 return
 

@@ -159,6 +159,8 @@ def test_without_an_id_pages_end_between_times(
     middle = pages[len(pages) // 2]
     before = [line for page in pages[: len(pages) // 2 + 1] for _, line in page.lines]
     assert sorted(before + lines(table, middle.position)) == wanted
+    numbers = [number for page in (*pages, *table.pages(middle.position)) for number, _ in page.lines]
+    assert sorted(set(numbers)) == list(range(len(wanted)))
     table.close()
 
 
