@@ -16,7 +16,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import accumulate
@@ -33,7 +33,7 @@ from pbxd.stats.layout import QUARTERS, SLOT
 from pbxd.stats.queries import Queries
 from pbxd.stats.reports import Question, Reports, ReportSettings
 from pbxd.stats.rollup import roll_up
-from pbxd.stats.writer import INSERT_CALL_SLOTS, INSERT_CALLS, INSERT_PARTS, Writer
+from pbxd.stats.writer import INSERT_CALL_SLOTS, INSERT_CALLS, INSERT_PARTS, Writer, insert_sql
 
 ZONE = "Europe/Berlin"
 YEAR = 2026
@@ -77,6 +77,8 @@ class Rows:
 
     calls: list[tuple[Any, ...]] = field(default_factory=list)
     parts: dict[str, list[tuple[Any, ...]]] = field(default_factory=lambda: {name: [] for name in INSERT_PARTS})
+    log: list[tuple[Any, ...]] = field(default_factory=list)  # queue_log
+    times: list[tuple[Any, ...]] = field(default_factory=list)  # agent_time
     others: list[tuple[int, int, int]] = field(default_factory=list)  # call_slots
     slots: set[int] = field(default_factory=set)
 
@@ -127,12 +129,12 @@ def add(rows: Rows, key: int, start: int, chance: random.Random) -> None:
         "300" if inbound else number, called[0] if answered else "", "", ring, wait, talk if answered else 0, 0, 0, "", "", "",
         first,
     ))  # fmt: skip
-    silence = (None,) * 7
+    heard = sound(draw) if answered and draw() < 0.6 else (None,) * 7
     rows.parts["call_legs"] += [
         (key, 0, first, f"{caller[0]}-{key:08x}", caller[0], "caller", caller[1], "", caller[2], start, start, end, talked, 16,
-         "", *silence),
+         "", *heard),
         (key, 1, second, f"{called[0]}-{key:08x}", called[0], "called", called[1], "", called[2], start + wait, answer, end,
-         talked, 16, "", *silence),
+         talked, 16, "", *heard),
     ]  # fmt: skip
     rows.parts["call_events"] += [
         (key, 0, start, "start", first, caller[0]),
@@ -145,11 +147,35 @@ def add(rows: Rows, key: int, start: int, chance: random.Random) -> None:
         rows.parts["call_queues"].append(
             (key, 0, queue, start, answer, end, called[0] if answered else "", outcome, number)
         )
+        if answered:
+            serve(rows, key, first, queue, called[0], (up, end))
     slot, last = start // SLOT, end // SLOT
     rows.slots |= {slot, last}
     others = {last, (start + wait) // SLOT} - {slot}
     rows.others += [(0, other, key) for other in others]
     rows.slots |= others
+
+
+def sound(draw: Callable[[], float]) -> tuple[float, ...]:
+    """Voice quality of a leg: loss, jitter, MOS of each direction, and the round trip."""
+    loss = draw() * 0.02
+    return (loss, draw() * 20, 4.4 - 40 * loss, loss / 2, draw() * 10, 4.4 - 20 * loss, draw() * 80)
+
+
+def serve(rows: Rows, key: int, call: str, queue: str, agent: str, talk: tuple[int, int]) -> None:  # noqa: PLR0917
+    """What queue_log says of a call that an agent took, and the agent's time."""
+    up, end = talk
+    done = f"0|{(end - up) // SECOND}|1"
+    rows.log += [
+        (0, "bench", 2 * key, up // SECOND * SECOND, call, queue, agent, "CONNECT", "0"),
+        (0, "bench", 2 * key + 1, end // SECOND * SECOND, call, queue, agent, "COMPLETECALLER", done),
+    ]
+    start = up
+    while start < end:
+        until = min(end, (start // SLOT + 1) * SLOT)
+        rows.times.append((0, start // SLOT, agent, queue, "talk", call, start, until))
+        rows.slots.add(start // SLOT)
+        start = until
 
 
 async def fill(writer: Writer, count: int, months: int) -> None:
@@ -162,6 +188,8 @@ async def fill(writer: Writer, count: int, months: int) -> None:
             for name, (sql, _) in INSERT_PARTS.items():
                 await many(connection, sql, rows.parts[name])
             await many(connection, INSERT_CALL_SLOTS, rows.others)
+            await many(connection, INSERT_LOG, rows.log)
+            await many(connection, INSERT_TIMES, rows.times)
             await dirty.mark(connection, box, QUARTERS, rows.slots)
 
         await writer.run("filling the store", work)
@@ -183,6 +211,28 @@ LEGS = """
     sum(l."end" - l.start) FROM calls c JOIN call_legs l ON l.call = c.id
     WHERE c.box = 0 AND c.start >= ? AND c.start < ? AND {which} GROUP BY 1
 """
+
+
+KINDS = ("login", "pause", "ring", "talk", "wrapup")  # of an agent's time
+SOUND = """
+    SELECT {group}, count(*), avg(sent_mos), avg(sent_mos < 3.6), avg(sent_loss), avg(sent_jitter), avg(received_mos),
+    avg(received_mos < 3.6), avg(received_loss), avg(received_jitter), avg(rtt)
+    FROM calls c JOIN call_legs l ON l.call = c.id
+    WHERE c.box = 0 AND c.start >= ? AND c.start < ? AND {which} AND sent_mos IS NOT NULL GROUP BY 1
+"""
+TIMES_OF_AGENT = ", ".join(f"sum(CASE WHEN kind = '{kind}' THEN \"end\" - start END)" for kind in KINDS)
+AGENTS = f"""
+    WITH asked AS (SELECT ? AS first, ? AS last), e AS (
+        SELECT agent, sum(event = 'CONNECT') AS answered, sum(event = 'RINGNOANSWER') AS rang,
+        sum(event = 'RINGCANCELED') AS cancelled, sum(event IN ('BLINDTRANSFER', 'ATTENDEDTRANSFER')) AS moved
+        FROM queue_log, asked WHERE box = 0 AND at >= first AND at < last GROUP BY 1),
+    t AS (
+        SELECT agent, {TIMES_OF_AGENT}
+        FROM agent_time, asked WHERE box = 0 AND slot >= first / {SLOT} AND slot < last / {SLOT} GROUP BY 1)
+    SELECT * FROM e LEFT JOIN t ON t.agent = e.agent
+"""
+INSERT_LOG = insert_sql("queue_log", ["box", "part", "offset", "at", "call_id", "queue", "agent", "event", "data"])
+INSERT_TIMES = insert_sql("agent_time", ["box", "slot", "agent", "queue", "kind", "reason", "start", "end"])
 
 
 def ranks(column: str, rank: str, count: str) -> str:
@@ -225,6 +275,9 @@ QUESTIONS = [  # report, by, the same in SQL on the raw rows
     ("queues", "queue", of_queues("queue")),
     ("queues", "hour", of_queues(HOUR)),
     ("queues", "day", of_queues(DAY)),
+    ("agents", "agent", AGENTS),
+    ("quality", "extension", SOUND.format(group="l.number", which="NOT l.trunk")),
+    ("quality", "trunk", SOUND.format(group="l.endpoint", which="l.trunk")),
     ("heatmap", "calls", f"SELECT {WEEKDAY}, {HOUR}, count(*) FROM calls WHERE {MONTH} GROUP BY 1, 2"),
 ]
 

@@ -16,9 +16,9 @@ SLOT = QUARTER  # microseconds; the quarters of an hour are numbered from the ep
 HOUR, DAY = 4, 96  # slots of a UTC hour and day
 QUARTERS, DAYS, HOURS = range(3)  # values of `span`: what a row stands for; its slot is the first one of that
 
-# Values of rollup_calls.kind
+# Values of rollup_calls.kind and rollup_quality.kind
 ALL, DIRECTION, DISPOSITION, EXTENSION, TRUNK = range(5)
-# and of rollup_queues.kind
+# and of rollup_queues.kind and rollup_agents.kind
 TOGETHER, EACH = range(2)
 KINDS = {"all": ALL, "direction": DIRECTION, "disposition": DISPOSITION, "extension": EXTENSION, "trunk": TRUNK}
 
@@ -107,12 +107,21 @@ QUEUES = Layout(
 )  # fmt: skip
 AGENTS = Layout(
     "rollup_agents",
-    (),
-    ("agent", "queue"),  # queue is "" in the rows of the time that an agent was logged in, or paused, anywhere
+    ("kind",),
+    ("agent", "queue"),  # of kind TOGETHER, queue is "", and login and pause are those in any queue
     ("answered", "no_answer", "cancelled", "transfers", "ring", "login", "pause", "talk", "wrapup"),
 )
 PAUSES = Layout("rollup_pauses", (), ("agent", "reason"), ("pause",))
-LAYOUTS = (CALLS, QUEUES, AGENTS, PAUSES)
+QUALITY = Layout(  # of legs; of each direction those that are known, and sums over these
+    "rollup_quality",
+    ("kind",),
+    ("key",),
+    (
+        "legs", "sent", "sent_loss", "sent_jitter", "sent_rated", "sent_mos", "sent_poor", "received", "received_loss",
+        "received_jitter", "received_rated", "received_mos", "received_poor", "timed", "rtt",
+    ),
+)  # fmt: skip
+LAYOUTS = (CALLS, QUEUES, AGENTS, PAUSES, QUALITY)
 
 
 def slot_of(at: int) -> int:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pbxd.errors import ReportError
-from pbxd.stats import figures, histogram
+from pbxd.stats import figures, histogram, soundness
 from pbxd.stats.engine import fetch, store_errors
 from pbxd.stats.erlang import agents_needed
 from pbxd.stats.figures import Figure
@@ -25,6 +25,7 @@ from pbxd.stats.layout import (
     HOUR,
     KINDS,
     PAUSES,
+    QUALITY,
     QUEUES,
     SLOT,
     TOGETHER,
@@ -45,7 +46,7 @@ BY = {  # report -> what its rows may stand for; the first is what they do if no
     "agents": ("agent", *TIMES, "reason"),
     "trunks": ("trunk", *TIMES),
     "heatmap": ("calls", "abandonment"),
-    "quality": ("extension", "trunk"),
+    "quality": ("extension", "trunk", *TIMES),
 }
 FILTERS = {  # report -> filters; at most one at a time
     "calls": ("direction", "disposition", "extension", "trunk"),
@@ -66,24 +67,6 @@ TITLES = {
 }
 OLD = "SELECT EXISTS (SELECT 1 FROM rollup_dirty WHERE box = ? AND slot < ?)"
 UNNAMED = "(none)"
-
-
-QUALITY_COLUMNS = (
-    Column("legs", "Legs", "count"),
-    Column("sent_mos", "MOS heard by the party", "number"),
-    Column("sent_loss", "Loss to the party", "share"),
-    Column("sent_jitter", "Jitter to the party, ms", "number"),
-    Column("received_mos", "MOS of the party", "number"),
-    Column("received_loss", "Loss from the party", "share"),
-    Column("received_jitter", "Jitter from the party, ms", "number"),
-    Column("rtt", "Round trip, ms", "number"),
-)
-QUALITY = f"""
-    SELECT {{key}}, count(*), {", ".join(f"avg({column.name})" for column in QUALITY_COLUMNS[1:])}
-    FROM calls c JOIN call_legs l ON l.call = c.id
-    WHERE c.box = ? AND c.start >= ? AND c.start < ? AND l.trunk = ?{{chosen}}
-    AND coalesce(l.sent_mos, l.received_mos, l.rtt) IS NOT NULL GROUP BY 1 ORDER BY 1
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,16 +312,9 @@ class _Maker:
         keys = () if chosen is None else (chosen,)
         if asked.by == "reason":
             return await self._pauses()
-        whole = Wanted(AGENTS, self.box, keys, "" if chosen and chosen[0] == "queue" else " AND queue <> ''")
-        anywhere = Wanted(AGENTS, self.box, keys, " AND queue = ''")
-        if asked.by == "agent":
-            rows = await self._keyed(whole, "agent")
-            times = dict(await self._keyed(anywhere, "agent"))
-        else:
-            rows = await self._by_time(whole)
-            times = dict(await self._by_time(anywhere))
-        if not (chosen and chosen[0] == "queue"):
-            rows = _with_times(rows, times)
+        kind = EACH if chosen and chosen[0] == "queue" else TOGETHER
+        wanted = Wanted(AGENTS, self.box, (("kind", kind), *keys))
+        rows = await self._keyed(wanted, "agent") if asked.by == "agent" else await self._by_time(wanted)
         self.notes.append(
             "Members from queues.conf have no login in queue_log: their login and occupancy are not known."
         )
@@ -378,19 +354,17 @@ class _Maker:
         return self._made((*head, *figures.columns(made)), tuple(rows), None, (chart,))
 
     async def _quality(self) -> Report:
-        """From the legs themselves: there are no rollups of quality."""
         asked = self.asked
-        key = "l.endpoint" if asked.by == "trunk" else "l.number"
-        values: tuple[Any, ...] = (self.box, asked.first * SLOT, asked.end * SLOT, asked.by == "trunk")
-        chosen = f" AND {key} = ?" if asked.filter else ""
-        rows = await fetch(
-            self.connection, QUALITY.format(key=key, chosen=chosen), values + (asked.filter[1:] if asked.filter else ())
-        )
-        columns = (Column(asked.by, asked.by.capitalize(), "text"), *QUALITY_COLUMNS)
-        table = tuple((row[0] or UNNAMED, *row[1:]) for row in rows)
-        charts = (Chart("bar", "MOS", asked.by, ("sent_mos", "received_mos")),)
         self.notes.append("Means of legs; a direction without RTCP reports is not known. See statistics-quality.md.")
-        return self._made(columns, table, None, charts)
+        charts = (Chart("bar", "MOS", asked.by, ("sent_mos", "received_mos")),)
+        if asked.by in TIMES:
+            kind, key = (ALL, "") if asked.filter is None else (KINDS[asked.filter[0]], asked.filter[1])
+            rows = await self._by_time(Wanted(QUALITY, self.box, (("kind", kind), ("key", key))))
+        else:
+            chosen = (("key", asked.filter[1]),) if asked.filter else ()
+            rows = await self._keyed(Wanted(QUALITY, self.box, (("kind", KINDS[asked.by]), *chosen)), "key")
+        total = together(QUALITY, (of for _, of in rows))
+        return self._report(soundness.COLUMNS, rows, charts, total)
 
     async def _by_time(self, wanted: Wanted) -> list[tuple[str, Figures]]:
         """Labels and figures by the site's clock, every hour, weekday, day or month that the time has."""
@@ -436,15 +410,3 @@ class _Maker:
 
 def _none_of(queue: str, value: str) -> Figures:
     return nothing(QUEUES if queue or value != "calls" else CALLS)
-
-
-def _with_times(rows: list[tuple[str, Figures]], times: Mapping[str, Figures]) -> list[tuple[str, Figures]]:
-    """Rows of what agents did, with the time that they were logged in, or paused, anywhere."""
-    done = dict(rows)
-    found = []
-    for label in sorted({*done, *times}):
-        of = together(AGENTS, [done[label]] if label in done else [])
-        for name in ("login", "pause"):
-            of.numbers[name] = times[label][name] if label in times else 0
-        found.append((label, of))
-    return found

@@ -149,11 +149,15 @@ async def carried(connection: AsyncConnection, wanted: Wanted, slot: int, key: s
 
 
 def pieces(first: int, end: int) -> Pieces:
-    """The slots [first, end) as whole UTC days, and the quarters before and behind them."""
-    day, last = -(-first // DAY) * DAY, end // DAY * DAY
-    if day >= last:
+    """The slots [first, end) as whole UTC days, the hours before and behind them, and the quarters before and behind those."""
+    hour, last_hour = -(-first // HOUR) * HOUR, end // HOUR * HOUR
+    if hour >= last_hour:
         return [(QUARTERS, first, end)]
-    found = [(QUARTERS, first, day), (DAYS, day, last), (QUARTERS, last, end)]
+    day, last_day = -(-first // DAY) * DAY, end // DAY * DAY
+    inner = [(HOURS, hour, day), (DAYS, day, last_day), (HOURS, last_day, last_hour)]
+    if day >= last_day:
+        inner = [(HOURS, hour, last_hour)]
+    found = [(QUARTERS, first, hour), *inner, (QUARTERS, last_hour, end)]
     return [(span, begin, until) for span, begin, until in found if begin < until]
 
 
@@ -166,12 +170,16 @@ async def by_key(
     shapes = shapes and bool(layout.histograms or layout.level)
     levels = await carried(connection, wanted, first, key) if shapes and layout.level else {}
     tops = dict(levels)
-    for span, begin, until in pieces(first, end):
-        where, values = wanted.where(span, begin, until)
-        sql = f"SELECT {key}, {_numbers(wanted)} FROM {layout.table} WHERE {where} GROUP BY {key}"
-        for name, *numbers in await fetch(connection, sql, values):
-            found.setdefault(name, nothing(layout)).add(wanted.numbers, numbers)
-        if shapes:
+    parts = [wanted.where(*piece) for piece in pieces(first, end)]
+    inner = " UNION ALL ".join(
+        f"SELECT {key}, {', '.join(wanted.numbers)} FROM {layout.table} WHERE {where}" for where, _ in parts
+    )
+    sql = f"SELECT {key}, {_numbers(wanted)} FROM ({inner}) AS parts GROUP BY {key}"
+    for name, *numbers in await fetch(connection, sql, tuple(value for _, values in parts for value in values)):
+        found[name] = nothing(layout)
+        found[name].numbers = {name: int(number or 0) for name, number in zip(wanted.numbers, numbers, strict=True)}
+    if shapes:
+        for where, values in parts:
             names = ", ".join((*layout.level, *layout.histograms))
             sql = f"SELECT {key}, {names} FROM {layout.table} WHERE {where} ORDER BY slot"
             for name, *stored in await fetch(connection, sql, values):

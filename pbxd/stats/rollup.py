@@ -14,6 +14,7 @@ from pbxd.stats import dirty
 from pbxd.stats.engine import fetch, many, native
 from pbxd.stats.layout import DAY, DAYS, HOUR, HOURS, LAYOUTS, QUARTERS, SLOT, Layout, Row
 from pbxd.stats.schema import BOX_KEYS
+from pbxd.stats.soundness import SoundRow
 from pbxd.stats.tally import EVENTS, CallRow, EventRow, LegRow, Source, TimeRow, VisitRow, tally
 from pbxd.stats.writer import Writer, insert_sql
 
@@ -60,6 +61,11 @@ READ_EVENTS = (
 READ_TIMES = (
     'SELECT slot, agent, queue, kind, reason, start, "end" FROM agent_time WHERE box = ? AND slot >= ? AND slot < ?'
 )
+READ_SOUNDS = """
+    SELECT c.start, trunk, number, endpoint, sent_loss, sent_jitter, sent_mos, received_loss, received_jitter, received_mos, rtt
+    FROM calls c JOIN call_legs ON call = c.id WHERE box = ? AND c.start >= ? AND c.start < ?
+    AND (sent_loss IS NOT NULL OR received_loss IS NOT NULL OR rtt IS NOT NULL)
+"""
 READ_DIRTY = "SELECT slot FROM rollup_dirty WHERE box = ? AND span = ? AND slot < ? ORDER BY slot LIMIT ?"
 FORGET = "DELETE FROM rollup_dirty WHERE box = ? AND span = ? AND slot = ?"
 
@@ -125,6 +131,7 @@ async def read(connection: AsyncConnection, box: int, first: int, end: int, reso
         [VisitRow(*row) for row in await fetch(connection, READ_VISITS, visits)],
         [EventRow(*row) for row in await fetch(connection, READ_EVENTS, times)],
         [TimeRow(*row) for row in await fetch(connection, READ_TIMES, (box, first, end))],
+        [SoundRow(*row) for row in await fetch(connection, READ_SOUNDS, times)],
     )
 
 

@@ -21,6 +21,7 @@ from pbxd.stats.layout import (
     EACH,
     EXTENSION,
     PAUSES,
+    QUALITY,
     QUEUES,
     SLOT,
     TOGETHER,
@@ -29,6 +30,7 @@ from pbxd.stats.layout import (
     Row,
     rise,
 )
+from pbxd.stats.soundness import SoundRow, tally_quality
 
 Classes = dict[int, int]
 SUMS = {layout.table: {name: n for n, name in enumerate(layout.sums)} for layout in (CALLS, QUEUES, AGENTS)}
@@ -45,6 +47,12 @@ EVENTS = {  # events of queue_log that are counted, and as what: of the queue, o
     "EXITWITHKEY": ("keys", ""),
     "EXITEMPTY": ("empties", ""),
 }
+
+
+ANYWHERE = (
+    "login",
+    "pause",
+)  # kinds of time that agents have in a queue, and once more in any: two queues at once are one
 
 
 class CallRow(NamedTuple):
@@ -120,6 +128,7 @@ class Source:
     visits: Sequence[VisitRow] = ()
     events: Sequence[EventRow] = ()
     times: Sequence[TimeRow] = ()
+    sounds: Sequence[SoundRow] = ()
 
 
 @dataclass(slots=True)
@@ -150,6 +159,7 @@ def tally(source: Source) -> dict[Layout, list[Row]]:
         QUEUES: _queues(source),
         AGENTS: _agents(source),
         PAUSES: _pauses(source),
+        QUALITY: tally_quality(source.sounds),
     }
 
 
@@ -325,13 +335,18 @@ def _add(classes: Classes, length: int) -> None:
 
 
 def _agents(source: Source) -> list[Row]:
-    sums: dict[tuple[int, str, str], list[int]] = defaultdict(lambda: [0] * len(AGENTS.sums))
+    sums: dict[tuple[int, int, str, str], list[int]] = defaultdict(lambda: [0] * len(AGENTS.sums))
     for event in source.events:
         counted = EVENTS[event.event][1]
         if counted and event.agent != "NONE":
-            sums[event.at // SLOT, event.agent, event.queue][A[counted]] += 1
+            slot = event.at // SLOT
+            sums[slot, EACH, event.agent, event.queue][A[counted]] += 1
+            sums[slot, TOGETHER, event.agent, ""][A[counted]] += 1
     for time in source.times:
-        sums[time.slot, time.agent, time.queue][A[time.kind]] += time.end - time.start
+        if time.queue:
+            sums[time.slot, EACH, time.agent, time.queue][A[time.kind]] += time.end - time.start
+        if not time.queue or time.kind not in ANYWHERE:
+            sums[time.slot, TOGETHER, time.agent, ""][A[time.kind]] += time.end - time.start
     return [(*name, *own) for name, own in sums.items()]
 
 

@@ -310,7 +310,9 @@ async def test_quality(writer: Writer, queries: Queries) -> None:
     await writer.commit(Batch(records=[replace(one, legs=legs)]))
     report = await Reports(queries, writer, ReportSettings()).make(Question("quality", 0, SECOND))
     (row,) = report.rows
-    assert row == ("101", 2, None, None, None, 3.5, pytest.approx(0.03), 15.0, None)
+    assert row == ("101", 2, None, None, None, None, 3.5, 0.5, pytest.approx(0.03), 15.0, None)
+    by_hour = await Reports(queries, writer, ReportSettings()).make(Question("quality", 0, SECOND, "hour"))
+    assert by_hour.total == ("Total", *row[1:])
     assert (await Reports(queries, writer, ReportSettings()).make(Question("quality", 0, SECOND, "trunk"))).rows == ()
 
 

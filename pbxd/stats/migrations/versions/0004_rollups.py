@@ -29,7 +29,7 @@ ROLLUPS: dict[
         ["answered_waits", "abandoned_waits", "talks"],
     ),
     "rollup_agents": (
-        [],
+        ["kind"],
         ["agent", "queue"],
         "answered no_answer cancelled transfers ring login pause talk wrapup",
         [],
