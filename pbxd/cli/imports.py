@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, tzinfo
+from datetime import tzinfo
 from pathlib import Path
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -24,22 +23,18 @@ from pbxd.calls.site import Site
 from pbxd.cli.client import Client
 from pbxd.errors import ControlError, SourceError
 from pbxd.sources import understand
+from pbxd.stats.periods import local_zone
 
 ROUTE = "/v1/calls/import"
 BATCH_LINES = 20_000  # lines of one transaction: half a second of the daemon's work
 BATCH_BYTES = 8 * 1024 * 1024  # bytes of them at most, about: half of what the daemon takes
 TELL_EVERY = 5.0  # s between lines of progress where there is no terminal
-LOCALTIME = Path("/etc/localtime")
 
 
 def zone_of(name: str) -> tzinfo:
     """The zone of this name; empty is the machine's own. SourceError if there is none."""
-    name = name or os.environ.get("TZ", "")
-    if not name and LOCALTIME.exists():
-        with LOCALTIME.open("rb") as file:
-            return ZoneInfo.from_file(file)
     try:
-        return ZoneInfo(name) if name else UTC
+        return ZoneInfo(name or local_zone())
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise SourceError(f"{name} is no time zone: write --zone Europe/Berlin") from error
 

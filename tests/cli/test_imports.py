@@ -34,7 +34,7 @@ def test_pages_become_batches() -> None:
 def test_zones(monkeypatch: pytest.MonkeyPatch) -> None:
     noon = datetime(2026, 7, 1, 12)  # noqa: DTZ001 - a wall clock
     assert str(noon.replace(tzinfo=imports.zone_of("Europe/Berlin")).utcoffset()) == "2:00:00"
-    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    monkeypatch.setattr(imports, "local_zone", lambda: "Asia/Kolkata")
     assert str(noon.replace(tzinfo=imports.zone_of("")).utcoffset()) == "5:30:00"
     with pytest.raises(SourceError, match="no time zone"):
         imports.zone_of("Nowhere/Atall")

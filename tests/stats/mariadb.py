@@ -1,4 +1,7 @@
-"""A MariaDB server of the tests' own: on a Unix socket in a temporary folder, ended by its own process id."""
+"""A MariaDB server of the tests' own: on a Unix socket in a temporary folder, ended by its own process id.
+
+Debian's package is installed if there is none.
+"""
 
 from __future__ import annotations
 
@@ -12,26 +15,17 @@ from pathlib import Path
 from sqlalchemy import create_engine, text
 
 from lab.asterisk import wait_until
+from tests.stats.debian import install
 
 PROGRAM = Path("/usr/sbin/mariadbd")
 USER = "mysql"
-
-
-def install() -> None:
-    """Debian's package, if it is not there."""
-    if PROGRAM.exists():
-        return
-    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run(["apt-get", "update", "-q"], check=True, env=quiet, capture_output=True)
-    words = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "mariadb-server"]
-    subprocess.run(words, check=True, env=quiet, capture_output=True)
 
 
 class Server:
     """One server with its data."""
 
     def __init__(self) -> None:
-        install()
+        install("mariadb-server", PROGRAM.exists)
         self.folder = Path(tempfile.mkdtemp(prefix="pbxd-my-"))
         self.socket = self.folder / "socket"
         root = os.geteuid() == 0  # the server refuses root

@@ -1,4 +1,4 @@
-"""Batches of an import: in step or refused; a commit that fails changes nothing; late lines behind a restart."""
+"""Batches of an import, into each kind of store: in step or refused; a commit that fails changes nothing; late lines."""
 
 from __future__ import annotations
 
@@ -18,15 +18,6 @@ from pbxd.stats.writer import Batch, Writer
 
 SITE = Site(["PJSIP/trunk-*"], ["1XX"])
 ID = "ab" * 16
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[tuple[Queries, Writer]]:
-    url = f"sqlite+aiosqlite:///{tmp_path}/stats.db"
-    writer, queries = await Writer.open(url), Queries(url)
-    yield queries, writer
-    await queries.close()
-    await writer.close()
 
 
 @pytest.fixture
@@ -50,10 +41,9 @@ def wanted(lines: list[bytes]) -> list[CallRecord]:
 
 @pytest.mark.parametrize("size", [1, 7, 100])
 async def test_however_it_is_cut_and_whoever_goes_on(
-    size: int, store: tuple[Queries, Writer], lines: list[bytes]
+    size: int, queries: Queries, writer: Writer, lines: list[bytes]
 ) -> None:
     """Each batch is taken by another Imports, which knows only what the store has."""
-    queries, writer = store
     lines = lines[:400] if size == 1 else lines
     after = ""
     for start in range(0, len(lines), size):
@@ -65,8 +55,7 @@ async def test_however_it_is_cut_and_whoever_goes_on(
     assert (done["lines"], done["records"], done["complete"]) == (len(lines), len(wanted(lines)), True)
 
 
-async def test_what_is_out_of_step_is_refused(store: tuple[Queries, Writer], lines: list[bytes]) -> None:
-    queries, writer = store
+async def test_what_is_out_of_step_is_refused(queries: Queries, writer: Writer, lines: list[bytes]) -> None:
     imports = Imports(queries, writer, lambda: SITE)
     await imports.take(ImportBatch(ID, "", "100"), body(lines[:100]))
     for after in ("", "99", "200"):
@@ -81,9 +70,8 @@ async def test_what_is_out_of_step_is_refused(store: tuple[Queries, Writer], lin
 
 
 async def test_a_commit_that_fails_changes_nothing(
-    store: tuple[Queries, Writer], lines: list[bytes], monkeypatch: pytest.MonkeyPatch
+    queries: Queries, writer: Writer, lines: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queries, writer = store
     imports = Imports(queries, writer, lambda: SITE)
     await imports.take(ImportBatch(ID, "", "100"), body(lines[:100]))
 
@@ -98,16 +86,16 @@ async def test_a_commit_that_fails_changes_nothing(
     assert await stored(queries) == wanted(lines)
 
 
-async def test_what_is_kept_in_memory_is_bounded(store: tuple[Queries, Writer], lines: list[bytes]) -> None:
-    queries, writer = store
+async def test_what_is_kept_in_memory_is_bounded(queries: Queries, writer: Writer, lines: list[bytes]) -> None:
     imports = Imports(queries, writer, lambda: SITE)
     for n in range(10):
         await imports.take(ImportBatch(f"{n:016}", "", "5"), body(lines[:5]))
     assert len(imports._running) == importing.MOST_SOURCES
 
 
-async def test_a_body_that_is_none_is_refused(store: tuple[Queries, Writer], monkeypatch: pytest.MonkeyPatch) -> None:
-    queries, writer = store
+async def test_a_body_that_is_none_is_refused(
+    queries: Queries, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     imports = Imports(queries, writer, lambda: SITE)
 
     async def unnumbered() -> AsyncIterator[bytes]:
