@@ -20,10 +20,11 @@ from lab.tree import environment
 from pbxd.calls.interpreter import records
 from pbxd.calls.record import as_json
 from pbxd.calls.site import Site
+from pbxd.cli.client import UnixConnection
 from tests.test_daemon import Running
 
 SITE = Site(["PJSIP/trunk-*"], ["1XX"])
-CALLS = 12_000  # nine batches
+CALLS = 6_000  # five batches
 
 
 @pytest.fixture
@@ -114,6 +115,39 @@ def test_kill_9_of_the_daemon(pbxd: Running, large: Path) -> None:
     assert "was begun: going on behind" in done.stderr
     assert committed(pbxd) == CALLS * 15
     assert stored(pbxd) == wanted(large.read_bytes())
+
+
+def test_two_at_once(pbxd: Running, large: Path) -> None:
+    """Both send the same batches: one of them is told so, or both find the other's work done; nothing is there twice."""
+    clients = [started(pbxd, large) for _ in range(2)]
+    told = [client.communicate()[1] for client in clients]
+    assert 0 in [client.returncode for client in clients]
+    for client, text in zip(clients, told, strict=True):
+        assert client.returncode == 0 or "another one of the same source is running" in text
+    assert committed(pbxd) == CALLS * 15
+    assert pbxd.calls() == CALLS
+
+
+def test_a_batch_out_of_order_is_refused(pbxd: Running, journals: Path) -> None:
+    lines = (journals / "answered.csv").read_bytes().splitlines(keepends=True)
+    numbered = [b"%d %s" % pair for pair in enumerate(lines)]
+
+    def post(after: str, position: str, body: bytes, source: str = "ab" * 16) -> tuple[int, dict[str, Any]]:
+        link = UnixConnection(pbxd.folder / "control.sock")
+        link.request("POST", f"/v1/calls/import?source={source}&after={after}&position={position}&last=1", body)
+        answer = link.getresponse()
+        with closing(link):
+            return answer.status, json.loads(answer.read())
+
+    assert post("", "5", b"".join(numbered[:5]))[0] == 200
+    for after in ("", "4", "15"):
+        status, answer = post(after, "15", b"".join(numbered[5:]))
+        assert (status, answer["position"]) == (409, "5")
+    assert post("5", "15", b"".join(numbered[5:]))[1]["records"] == 1
+    assert stored(pbxd) == wanted(b"".join(lines))
+    for wrong in (post("", "x" * 65, b""), post("", "1", b"junk\n", "cd" * 16), post("", "1", b"", "no-hash")):
+        assert wrong[0] == 400
+        assert wrong[1]["error"]
 
 
 def test_a_file_that_grows_line_by_line(pbxd: Running, journals: Path) -> None:
