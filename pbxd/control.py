@@ -10,6 +10,7 @@ import grp
 import json
 import os
 import pwd
+import re
 import socket
 import stat
 import struct
@@ -27,7 +28,8 @@ from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pbxd.calls.record import CallRecord, as_json
-from pbxd.errors import ConfigError, ControlError, PbxdError
+from pbxd.errors import ConfigError, ControlError, OutOfStep, PbxdError
+from pbxd.importing import ImportBatch
 from pbxd.reports.table import as_json as report_json
 from pbxd.stats.queries import CallFilter, Queries
 from pbxd.stats.report import Report
@@ -36,6 +38,8 @@ from pbxd.watchers import Watchers
 
 log = structlog.get_logger("pbxd.control")
 LARGEST_LIMIT = 1_000_000_000  # "all": a listing is streamed, so its length costs no memory
+SOURCE_ID = re.compile("[0-9a-f]{16,64}")
+LONGEST_POSITION = 64  # characters: a time with its zone is the longest
 DRAIN = 1  # s that requests under way get at a stop
 
 
@@ -60,8 +64,11 @@ class Subject(Protocol):
     async def doctor(self) -> list[dict[str, str]]:
         """Findings: what was looked at, how it stands, and the remedy."""
 
-    async def import_calls(self, lines: AsyncIterator[bytes]) -> dict[str, int]:
-        """Read a CEL file into the store."""
+    async def import_progress(self, source: str) -> dict[str, Any]:
+        """How far a history from elsewhere has been read."""
+
+    async def import_calls(self, batch: ImportBatch, body: AsyncIterator[bytes]) -> dict[str, Any]:
+        """Read a batch of such a history into the store. OutOfStep if it does not follow what is committed."""
 
     async def report(self, question: Question) -> Report:
         """Make a report. ReportError if there is none such."""
@@ -93,6 +100,16 @@ def call_filter(query: Mapping[str, str]) -> CallFilter:
             values[name] = int(values[name])
     values["limit"] = min(LARGEST_LIMIT, values.get("limit", CallFilter().limit))
     return CallFilter(**values, newest_first=query.get("order", "newest") != "oldest")
+
+
+def import_batch(query: Mapping[str, str]) -> ImportBatch:
+    """The batch of an import that a query string names. ControlError says which parameter is wrong."""
+    source, after, position = (query.get(name, "") for name in ("source", "after", "position"))
+    if not SOURCE_ID.fullmatch(source):
+        raise ControlError("source is missing, or is no hash: 16 to 64 hexadecimal digits")
+    if max(len(after), len(position)) > LONGEST_POSITION:
+        raise ControlError(f"a position has more than {LONGEST_POSITION} characters")
+    return ImportBatch(source, after, position, query.get("last") == "1", query.get("again") == "1")
 
 
 def question_of(name: str, query: Mapping[str, str]) -> Question:
@@ -127,7 +144,7 @@ class ControlApi:
             Route("/v1/reload", self.reload, methods=["POST"]),
             Route("/v1/calls", self.calls),
             Route("/v1/calls/watch", self.watch),
-            Route("/v1/calls/import", self.import_calls, methods=["POST"]),
+            Route("/v1/calls/import", self.import_calls, methods=["GET", "POST"]),
             Route("/v1/calls/{id}", self.call),
             Route("/v1/reports/{name}", self.report),
             Route("/v1/stats", self.stats),
@@ -178,8 +195,14 @@ class ControlApi:
             self.subject.watchers.leave(queue)
 
     async def import_calls(self, request: Request) -> Response:
-        """POST /v1/calls/import: a CEL file in the body"""
-        return JSONResponse(await self.subject.import_calls(request.stream()))
+        """GET /v1/calls/import?source=: how far it is. POST …?source=&after=&position=&last=&again=: the lines between"""
+        wanted = import_batch(request.query_params)
+        if request.method != "POST":
+            return JSONResponse(await self.subject.import_progress(wanted.source))
+        try:
+            return JSONResponse(await self.subject.import_calls(wanted, request.stream()))
+        except OutOfStep as error:
+            return JSONResponse({"error": str(error), "position": error.position}, status_code=409)
 
     async def report(self, request: Request) -> Response:
         """GET /v1/reports/{name}?start=&end=&by=&queue=&…: see docs/statistics.md"""

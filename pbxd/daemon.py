@@ -30,7 +30,7 @@ from pbxd.calls.record import CallRecord
 from pbxd.config.load import load_with_notes
 from pbxd.config.schema import Config, changed, taken_up
 from pbxd.errors import AmiError, ConfigError, ControlError, StoreError
-from pbxd.importing import import_lines, split_lines
+from pbxd.importing import ImportBatch, Imports
 from pbxd.ingest import Ingest
 from pbxd.reports.scheduler import Scheduler
 from pbxd.settings import ami_settings, ingest_settings, keep_of, report_settings, site_of, zone_of
@@ -71,6 +71,7 @@ class Daemon:
         self._queries: Queries | None = None
         self._writer: Writer | None = None
         self._ingest: Ingest | None = None
+        self._imports: Imports | None = None
         self.scheduler = Scheduler(config.reports, zone_of(config), self._scheduled)
         self.voice = VoiceQuality(OwnJournal(config.journal.own), time.time)
         self.ami = ManagerSession(
@@ -105,6 +106,13 @@ class Daemon:
         if self._ingest is None:
             raise StoreError("the journals are not open yet")
         return self._ingest
+
+    @property
+    def imports(self) -> Imports:
+        """Histories from elsewhere."""
+        if self._imports is None:
+            raise StoreError("the store is not open yet")
+        return self._imports
 
     async def run(self) -> None:
         """Start everything, run until a signal, stop everything. StoreError, JournalError or ControlError if it cannot start."""
@@ -159,6 +167,7 @@ class Daemon:
         )
         self.voice.journal.prepare()
         await self._ingest.open()
+        self._imports = Imports(self._queries, self._writer, lambda: self.ingest.site)
 
     async def _open_control(self, ladder: contextlib.AsyncExitStack) -> control.ControlServer:
         path = self.config.control.socket
@@ -216,6 +225,8 @@ class Daemon:
         whole = purged = 0.0
         while True:
             await asyncio.sleep(ROLL_UP)
+            if self.imports.under_way:
+                continue  # it makes each quarter once, when no more of its calls can be in it; a report does not wait for that
             now = time.monotonic()
             days = now - whole >= ROLL_UP_DAYS
             try:
@@ -303,6 +314,7 @@ class Daemon:
         return {
             "version": __version__,
             "site": self.config.site.name,
+            "time_zone": zone_of(self.config),
             "state": self.state,
             "pid": os.getpid(),
             "uptime": time.time() - self.started,
@@ -356,10 +368,15 @@ class Daemon:
         ]
         return doctor.as_dicts(findings)
 
-    async def import_calls(self, lines: AsyncIterator[bytes]) -> dict[str, int]:
-        """Read a CEL file into the store, through the one writer; calls that are there already are replaced by themselves."""
-        done = await import_lines(split_lines(lines), self.ingest.site, self.writer)
-        self.stored = (await self.queries.counts())["calls"]
+    async def import_progress(self, source: str) -> dict[str, Any]:
+        """How far a history from elsewhere has been read."""
+        return await self.imports.progress(source)
+
+    async def import_calls(self, batch: ImportBatch, body: AsyncIterator[bytes]) -> dict[str, Any]:
+        """Read a batch of such a history into the store, through the one writer."""
+        done = await self.imports.take(batch, body)
+        if batch.last:
+            self.stored = (await self.queries.counts())["calls"]
         return done
 
     def metrics(self) -> bytes:

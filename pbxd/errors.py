@@ -13,6 +13,8 @@ PbxdError
 │   └── ActionFailed       Asterisk answered `Response: Error`
 ├── JournalError           a journal file cannot be opened or read
 │   └── LineError          one line of it cannot be understood (kept and counted, never fatal)
+├── SourceError            a history to import cannot be read: no such file, table, column or driver
+├── OutOfStep              a batch of an import does not follow what is committed
 ├── StoreError             the statistics store
 │   ├── StoreBusy          another process is its writer
 │   └── StoreFull          the disk is full: what is pending stays in the journal
@@ -81,6 +83,20 @@ class JournalError(PbxdError):
 
 class LineError(JournalError):
     """One journal line cannot be understood. It is kept and counted; reading goes on."""
+
+
+class SourceError(PbxdError):
+    """A history to import cannot be read; the message says what to do."""
+
+
+class OutOfStep(PbxdError):
+    """A batch of an import does not follow what is committed; `position` is where the next one has to begin."""
+
+    def __init__(self, position: str) -> None:
+        super().__init__(
+            f"the import stands at {position or 'its beginning'}: another one of the same source is running"
+        )
+        self.position = position
 
 
 class StoreError(PbxdError):

@@ -99,7 +99,7 @@ def test_import_needs_no_daemon(tmp_path: Path, journals: Path) -> None:
     done = subprocess.run(arguments, input=data, capture_output=True, check=True, env=environment())
     (line,) = done.stdout.splitlines()
     assert json.loads(line)["direction"] == "inbound"
-    assert b"line 16: " in done.stderr
+    assert b"byte 3334: " in done.stderr
 
 
 def test_watch_tells_of_each_call(pbxd: Running, journals: Path) -> None:

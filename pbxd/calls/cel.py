@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -118,9 +118,14 @@ def microseconds(text: str) -> int:
 
 def format_line(event: CelEvent) -> str:
     """The line that `parse_line` reads back as the same event."""
-    fields = list(event)
+    fields: list[Any] = list(event)
     fields[1] = f"{event.at // 1_000_000}.{event.at % 1_000_000:06d}"
-    return ",".join(f'"{str(value).replace(chr(34), chr(34) * 2)}"' for value in fields)
+    return format_fields(fields)
+
+
+def format_fields(fields: Iterable[str]) -> str:
+    """Values as `CSV_QUOTE` writes them: each in quotation marks, those within it doubled."""
+    return ",".join(['"' + value.replace('"', '""') + '"' if '"' in value else f'"{value}"' for value in fields])
 
 
 @lru_cache(maxsize=4096)

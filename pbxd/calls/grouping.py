@@ -18,6 +18,7 @@ from pbxd.calls.cel import CelEvent, id_order
 
 KEPT_CLOSED = 512  # ended calls that a late line can still reach
 SETTLE = 5_000_000  # µs without a line; ends a call whose last LINKEDID_END, or a CHAN_END, never reached the journal
+LATE = 10_000_000  # µs after its end in which a call may get another line: the dialplan's hangup handlers
 RESTART_SLACK = 1  # s; two threads can swap number and second when they make channels at once
 NAMED_IN_EXTRA = (
     "transferee_channel_uniqueid", "channel2_uniqueid", "local_two_uniqueid", "pickup_channel_uniqueid",
@@ -69,6 +70,17 @@ class Grouper:
     def open(self) -> list[Group]:
         """Calls that have not ended, oldest first."""
         return list(self._open)
+
+    def ended_lately(self) -> list[Group]:
+        """Calls that ended by their own lines and that a late line may still reach, in the order of their ends."""
+        ended = [(group.last, group) for group in self._recent if group.closed and group.events and not group.cut]
+        newest = max((last for last, _ in ended), default=0)
+        lately = {id(group): group for last, group in ended if last >= newest - LATE}
+        return [group for group in lately.values() if self._by_channel.get(group.events[0].uniqueid) is group]
+
+    def recall(self, uniqueid: str, known_as: list[str]) -> None:
+        """The call of this channel was given out already, under these ids."""
+        self._by_channel[uniqueid].known_as = known_as
 
     def feed(self, event: CelEvent) -> list[Group]:
         """Add one event. The groups that end with it, or before it by a restart."""

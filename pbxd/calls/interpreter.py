@@ -18,6 +18,9 @@ class Interpreter:
 
     def __init__(self, site: Site) -> None:
         self.site = site
+        self.calls = (
+            0  # calls that were given out; one that was given out twice, or became part of another, counts once
+        )
         self.fragments = 0  # calls that were up before the journal began: their start is nowhere, no record is made
         self._grouper = Grouper()
 
@@ -52,15 +55,23 @@ class Interpreter:
                 self.fragments += 1
         return whole
 
-    def _record(self, group: Group) -> CallRecord:
-        record = derive(group.events, self.site, cut=group.cut, known_as=group.known_as)
+    def _record(self, group: Group, *, cut: bool | None = None) -> CallRecord:
+        record = derive(group.events, self.site, cut=group.cut if cut is None else cut, known_as=group.known_as)
+        self.calls += 1 - len(group.known_as)
         group.known_as = [record.id]
         return record
 
-    def save(self) -> bytes:
-        """The open calls, so that `restore` can go on from here."""
-        lines = [format_line(event) for group in self._grouper.open for event in group.events]
-        return zlib.compress(json.dumps({"newest": self._grouper.newest, "lines": lines}).encode(), 1)
+    def provisional(self) -> list[CallRecord]:
+        """The open calls as they stand, ended where their lines end. They stay open: what comes later makes them whole."""
+        return [self._record(group, cut=group.up > 0) for group in self._grouper.open if group.began]
+
+    def save(self, *, late: bool = False) -> bytes:
+        """The open calls, so that `restore` can go on from here; with `late` also those that a late line may still reach."""
+        groups = [*(self._grouper.ended_lately() if late else ()), *self._grouper.open]
+        lines = [format_line(event) for group in groups for event in group.events]
+        known = [(group.events[0].uniqueid, group.known_as) for group in groups if group.known_as]
+        state = {"newest": self._grouper.newest, "lines": lines, "known": known}
+        return zlib.compress(json.dumps(state).encode(), 1)
 
     @classmethod
     def restore(cls, site: Site, saved: bytes) -> Interpreter:
@@ -68,7 +79,9 @@ class Interpreter:
         interpreter = cls(site)
         state = json.loads(zlib.decompress(saved))
         for line in state["lines"]:
-            interpreter.feed(line.encode("utf-8"))
+            interpreter._grouper.feed(parse_line(line.encode()))
+        for uniqueid, known_as in state.get("known", ()):
+            interpreter._grouper.recall(uniqueid, known_as)
         second, number = state["newest"]
         interpreter._grouper.newest = (second, number)
         return interpreter

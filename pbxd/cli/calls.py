@@ -6,18 +6,15 @@ import csv
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from pbxd.cli.chart import chart
-from pbxd.cli.client import Client
 from pbxd.cli.when import local, moment, span
-from pbxd.errors import LineError, PbxdError
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -102,49 +99,32 @@ def watch(context: typer.Context, output: Output = Format.TEXT) -> None:
 @app.command("import")
 def import_calls(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="A CEL file as `cel_custom` writes it for pbxd; - is standard input.")],
+    source: Annotated[str, typer.Argument(help="A CEL file, - for standard input, or the URL of a database.")],
     output: Annotated[
         Format | None, typer.Option("--format", "-f", help="Print the records; no daemon, no store.")
     ] = None,
-    trunk: Annotated[list[str] | None, typer.Option(help="Endpoints that lead outside: 'PJSIP/trunk-*'.")] = None,
+    trunk: Annotated[
+        list[str] | None, typer.Option(help="With --format: endpoints that lead outside, 'PJSIP/trunk-*'.")
+    ] = None,
+    columns: Annotated[str, typer.Option(help="What the columns are, in their order: eventtype,eventtime,…")] = "",
+    table: Annotated[str, typer.Option(help="Table of the database.")] = "cel",
+    zone: Annotated[str, typer.Option(help="Zone of times that have none: Europe/Berlin. Else site.time_zone.")] = "",
+    again: Annotated[bool, typer.Option("--again", help="Read everything again, whatever was read before.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the calls, write nothing.")] = False,
 ) -> None:
-    """Read a CEL file: into the store, or with --format onto the screen."""
-    with sys.stdin.buffer if str(file) == "-" else _open(file) as source:
-        if output is None:
-            client: Client = context.obj
-            done = client.post("/v1/calls/import", source)
-            typer.echo(f"{done['records']} calls from {done['lines']} lines, {done['rejects']} lines not understood")
-            if done["late"]:
-                typer.echo(f"{done['late']} calls not taken: they are older than the calls that are kept", err=True)
-            return
-        write(_records(source, trunk or []), output)
+    """Read a history of calls: into the store, or with --format onto the screen. Stopped, it goes on where it was."""
+    from pbxd.cli import imports  # noqa: PLC0415 - `pbxctl status` does not need it
 
-
-def _open(file: Path) -> Any:  # noqa: ANN401 - a binary file
-    try:
-        return file.open("rb")
-    except OSError as error:
-        raise PbxdError(f"{file} cannot be read: {error.strerror}") from error
-
-
-def _records(source: Iterable[bytes], trunks: list[str]) -> Iterator[dict[str, Any]]:
-    """The records of a CEL file; lines that cannot be understood are named on standard error."""
-    from pbxd.calls.interpreter import Interpreter  # noqa: PLC0415 - `pbxctl status` does not need it
-    from pbxd.calls.record import as_json  # noqa: PLC0415
-    from pbxd.calls.site import Site  # noqa: PLC0415
-
-    interpreter = Interpreter(Site(trunks))
-    for number, line in enumerate(source, 1):
-        stripped = line.rstrip(b"\r\n")
-        if not stripped:
-            continue
-        try:
-            for record in interpreter.feed(stripped):
-                yield as_json(record)
-        except LineError as error:
-            typer.echo(f"line {number}: {error}", err=True)
-    for record in interpreter.finish():
-        yield as_json(record)
+    names = [name for name in columns.split(",") if name]
+    local_only = output is not None or dry_run
+    given = zone or ("" if local_only else context.obj.get("/v1/status")["time_zone"])
+    with imports.opened(source, names, table, imports.zone_of(given)) as history:
+        if output is not None:
+            write(imports.records(history, trunk or []), output)
+        elif dry_run:
+            typer.echo(imports.count(history))
+        else:
+            typer.echo(imports.send(context.obj, history, again=again))
 
 
 def write(records: Iterable[dict[str, Any]], output: Format) -> None:

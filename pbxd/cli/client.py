@@ -7,7 +7,7 @@ import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import urlencode
 
 from pbxd.errors import ControlError
@@ -40,7 +40,7 @@ class Client:
         """The JSON answer to a GET."""
         return json.loads(self._open("GET", route, query).read())
 
-    def post(self, route: str, body: BinaryIO | None = None, *, patient: bool = False, **query: Any) -> Any:  # noqa: ANN401 - JSON
+    def post(self, route: str, body: bytes = b"", *, patient: bool = False, **query: Any) -> Any:  # noqa: ANN401 - JSON
         """The JSON answer to a POST; `patient` waits for it for as long as it takes."""
         return json.loads(self._open("POST", route, query, body, patient=patient).read())
 
@@ -55,15 +55,12 @@ class Client:
             yield json.loads(line)
 
     def _open(
-        self, method: str, route: str, query: dict[str, Any], body: BinaryIO | None = None, *, patient: bool = False
+        self, method: str, route: str, query: dict[str, Any], body: bytes = b"", *, patient: bool = False
     ) -> http.client.HTTPResponse:
         connection = UnixConnection(self.path)
         given = {name: value for name, value in query.items() if value not in (None, "")}
         try:
-            chunks = iter(lambda: body.read(65536), b"") if body else None
-            connection.request(
-                method, route + ("?" + urlencode(given) if given else ""), body=chunks, encode_chunked=bool(body)
-            )
+            connection.request(method, route + ("?" + urlencode(given) if given else ""), body=body or None)
             if patient and connection.sock is not None:
                 connection.sock.settimeout(None)
             response = connection.getresponse()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, exists, func, or_, select
@@ -21,10 +21,12 @@ from pbxd.stats.schema import (
     CallLeg,
     CallQueue,
     CallTransfer,
+    Import,
     JournalPosition,
     JournalReject,
     JournalState,
 )
+from pbxd.stats.writer import ImportProgress
 
 PAGE = 500  # calls read at once by a long listing
 PARTS = (CallLeg, CallEvent, CallQueue, CallTransfer)
@@ -67,7 +69,7 @@ class Queries:
             number = await connection.scalar(select(Box.id).where(Box.name == self._box))
             yield connection, -1 if number is None else number
 
-    def _own(self, table: type[Call | JournalPosition | JournalState | JournalReject]) -> ColumnElement[bool]:
+    def _own(self, table: type[Call | Import | JournalPosition | JournalState | JournalReject]) -> ColumnElement[bool]:
         """The condition that a row is of this box."""
         return table.box == select(Box.id).where(Box.name == self._box).scalar_subquery()
 
@@ -121,6 +123,15 @@ class Queries:
                 state = select(JournalState.saved).where(self._own(JournalState), JournalState.source == source)
                 saved = (await connection.execute(state)).scalar_one_or_none()
         return JournalProgress(found, saved)
+
+    async def import_progress(self, source: str) -> ImportProgress:
+        """How far the history `source` has been read; nothing at all, if it is not known."""
+        names = [getattr(Import, item.name) for item in fields(ImportProgress)]
+        statement = select(*names).where(self._own(Import), Import.source == source)
+        with store_errors("reading an import's position"):
+            async with self._engine.connect() as connection:
+                found = (await connection.execute(statement)).first()
+        return ImportProgress(source) if found is None else ImportProgress(*found)
 
     async def counts(self) -> dict[str, int]:
         """How many calls and rejected journal lines the store holds."""

@@ -21,7 +21,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from pbxd.stats.layout import LAYOUTS, Layout
 
-HEAD = "0005"  # the newest migration
+HEAD = "0006"  # the newest migration
 
 Micros = BigInteger().with_variant(Integer, "sqlite")
 BOX_KEYS = 1 << 40  # keys of calls that a box has for itself: a call's key says its box, so its parts need not
@@ -204,6 +204,21 @@ class JournalReject(Base):
     offset: Mapped[int] = mapped_column(Micros, primary_key=True)
     reason: Mapped[str]
     line: Mapped[bytes] = mapped_column(LargeBinary)  # the first 4 KiB
+
+
+class Import(Base):
+    """How far a history from elsewhere has been read; committed together with what was read from it."""
+
+    __tablename__ = "imports"
+
+    box: Mapped[int] = mapped_column(primary_key=True)
+    source: Mapped[str] = mapped_column(primary_key=True)  # hash of a file's first line, or of a database and table
+    position: Mapped[str]  # everything before it is committed; the source's own: a byte offset, an id, a time
+    lines: Mapped[int] = mapped_column(Micros)  # that were read
+    records: Mapped[int] = mapped_column(Micros)  # calls that they made
+    rejects: Mapped[int] = mapped_column(Micros)  # lines that could not be understood
+    complete: Mapped[bool]  # its end had been reached
+    saved: Mapped[bytes] = mapped_column(LargeBinary)  # the open calls at `position`
 
 
 class CallSlot(Base):

@@ -6,7 +6,7 @@ import asyncio
 import fcntl
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -64,6 +64,19 @@ class QueueLogLine:
     data: str
 
 
+@dataclass(frozen=True, slots=True)
+class ImportProgress:
+    """How far a history has been read; see `schema.Import`."""
+
+    source: str
+    position: str = ""
+    lines: int = 0
+    records: int = 0
+    rejects: int = 0
+    complete: bool = False
+    saved: bytes = b""
+
+
 @dataclass(slots=True)
 class Batch:
     """What one transaction commits."""
@@ -75,11 +88,11 @@ class Batch:
     positions: list[Position] = field(default_factory=list)
     saved: dict[str, bytes] = field(default_factory=dict)  # source -> the open calls at its positions' saved_offset
     forgotten: list[tuple[str, str]] = field(default_factory=list)  # (source, part) whose files are gone
+    imports: list[ImportProgress] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return any(
-            (self.records, self.queue_log, self.agent_time, self.rejects, self.positions, self.saved, self.forgotten)
-        )
+        own = (self.records, self.queue_log, self.agent_time, self.rejects)
+        return any((*own, self.positions, self.saved, self.forgotten, self.imports))
 
 
 def insert_sql(table: str, columns: Sequence[str]) -> str:
@@ -112,6 +125,10 @@ INSERT_REJECT = (
 UPSERT_POSITION = insert_sql("journal_position", ["box", "source", "part", "offset", "saved_offset", "began"]) + (
     ' ON CONFLICT (box, source, part) DO UPDATE SET "offset" = excluded."offset", saved_offset = excluded.saved_offset,'
     " began = excluded.began"
+)
+IMPORT = ["position", "lines", "records", "rejects", "complete", "saved"]
+UPSERT_IMPORT = insert_sql("imports", ["box", "source", *IMPORT]) + (
+    " ON CONFLICT (box, source) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in IMPORT)
 )
 UPSERT_STATE = insert_sql("journal_state", ["box", "source", "saved"]) + (
     " ON CONFLICT (box, source) DO UPDATE SET saved = excluded.saved"
@@ -279,6 +296,7 @@ class Writer:
         positions = [(box, p.source, p.part, p.offset, p.saved_offset, p.began) for p in batch.positions]
         await many(connection, UPSERT_POSITION, positions)
         await many(connection, UPSERT_STATE, [(box, source, saved) for source, saved in batch.saved.items()])
+        await many(connection, UPSERT_IMPORT, [(box, *astuple(progress)) for progress in batch.imports])
         gone = [(box, source, part) for source, part in batch.forgotten]
         await many(connection, "DELETE FROM journal_position WHERE box = ? AND source = ? AND part = ?", gone)
 

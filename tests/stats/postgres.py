@@ -12,20 +12,16 @@ import tempfile
 import uuid
 from pathlib import Path
 
+from tests.stats.debian import install
+
 USER = "postgres"
 FOLDER = Path("/usr/lib/postgresql")
 
 
 def programs() -> Path:
     """The folder of initdb and postgres; Debian's package is installed if there is none."""
-    found = sorted(FOLDER.glob("*/bin/initdb"))
-    if not found:
-        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        subprocess.run(["apt-get", "update", "-q"], check=True, env=quiet, capture_output=True)
-        words = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "postgresql"]
-        subprocess.run(words, check=True, env=quiet, capture_output=True)
-        found = sorted(FOLDER.glob("*/bin/initdb"))
-    return found[-1].parent
+    install("postgresql", lambda: any(FOLDER.glob("*/bin/initdb")))
+    return max(FOLDER.glob("*/bin/initdb")).parent
 
 
 class Server:
