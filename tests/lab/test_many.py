@@ -1,0 +1,32 @@
+"""Thousands of real calls open at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lab import load
+from lab.asterisk import wait_until
+from lab.box import Box
+from tests.conftest import say
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+CALLS, RATE, TALK = 2080, 80.0, 45_000  # 20,000 file descriptors, as many machines have, are enough for 2,200 calls
+
+
+def test_two_thousand_at_once(tmp_path: Path) -> None:
+    """Each of them becomes one right record, and pbxd knew of all of them while they were up."""
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(0o755)
+    box = Box(tmp_path / "box", say)
+    try:
+        box.folder.chmod(0o755)
+        box.start()
+        calls = load.place(box.phones, CALLS, RATE, TALK)
+        wait_until(lambda: box.pbxd.status()["journal"]["open_calls"] >= 2000, "two thousand calls at once")
+        calls.finish(180)
+        box.wait_for_calls(CALLS, 120)
+        assert load.wrong(box.pbxd.records(), CALLS) == []
+    finally:
+        box.stop()
