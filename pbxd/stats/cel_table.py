@@ -127,11 +127,11 @@ class CelTable:
         self._database = Database(parsed)
         try:
             kinds = self._columns(schema or None, name)
+            self._from = table_of(name, *(column(key) for key in kinds), schema=schema or None)
             self._shape(kinds, zone, columns)
         except BaseException:
             self._database.close()
             raise
-        self._from = table_of(name, *(column(key) for key in kinds), schema=schema or None)
         self.name = f"{self._database.name}, table {table}"
         place = URL.create(
             self._database.backend, parsed.username, None, parsed.host, parsed.port, parsed.database, parsed.query
@@ -171,10 +171,18 @@ class CelTable:
         utc = self._database.backend in MYSQL and isinstance(kinds[time], TIMESTAMP)
         self._utc = names.index(time) if utc else None
         own = next((name for name in names if name.lower() == "id"), None)
-        if own is None and self._database.backend == "sqlite":
+        if own is None and self._database.backend == "sqlite" and self._has_rowid():
             own = "rowid"
         self._by_id = own is not None
         self._key: ColumnElement[Any] = column(own or time)
+
+    def _has_rowid(self) -> bool:
+        """Whether SQLite numbers the rows: it does not for a view, or a table that was made WITHOUT ROWID."""
+        statement: Select[Any] = select(column("rowid")).select_from(self._from).limit(1)
+        try:
+            return self._database.ask("asking", lambda connection: connection.execute(statement).scalar()) is not None
+        except SourceError:
+            return False
 
     def total(self, position: str) -> int | None:
         """How many rows there are behind `position`."""
@@ -199,7 +207,7 @@ class CelTable:
             return str(key)
         if isinstance(key, datetime):
             return f"time:{count}:{key.isoformat()}"
-        return f"text:{count}:{key}" if isinstance(key, str) else f"number:{count}:{key!r}"
+        return f"text:{count}:{key}" if isinstance(key, str) else f"number:{count}:{key}"
 
     def _behind(self, statement: Select[Any], after: Any) -> Select[Any]:  # noqa: ANN401 - of the key column's own kind
         return statement if after is None else statement.where(self._key > literal(after))

@@ -164,6 +164,23 @@ def test_without_an_id_pages_end_between_times(
     table.close()
 
 
+@pytest.mark.parametrize("kind", ["sqlite epoch", "sqlite text", "sqlite seconds"])
+def test_a_view_gives_other_names(
+    kind: str, tmp_path: Path, events: list[CelEvent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cel_table, "PAGE", 50)
+    ordered = sorted(events, key=lambda event: event.at)
+    url = fill_sqlite(tmp_path / "m.db", kind, ordered)
+    with closing(sqlite3.connect(tmp_path / "m.db")) as connection, connection:
+        connection.execute("CREATE VIEW log AS SELECT eventtime AS t, eventtype AS e, uniqueid, linkedid FROM cel")
+    table = CelTable(url, "log", BERLIN, ["eventtime", "eventtype", "uniqueid", "linkedid"])
+    pages = list(table.pages(""))
+    assert sorted(parse_line(line).at for page in pages for _, line in page.lines) == [event.at for event in ordered]
+    rest = lines(table, pages[3].position)
+    assert len(rest) == len(events) - sum(len(page.lines) for page in pages[:4])
+    table.close()
+
+
 def test_the_hour_that_comes_twice(tmp_path: Path) -> None:
     """Of each channel it is known when it came into being; within a call, and without that, time does not go back."""
     before = int(
