@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lab.ari import Program
 from lab.desk import Desk, Line
 from lab.staged import TALK, Cast, Staged
 
@@ -139,6 +140,27 @@ def attended_to_conference(desk: Desk, cast: Cast) -> None:
     c.hang_up()
 
 
+def attended_link(desk: Desk, cast: Cast) -> None:
+    """Both calls of the transferor are in a program's bridges, which cannot become one: Asterisk links them by a Local channel."""
+    program = Program(desk.asterisk)
+    try:
+        lines = []
+        for pair in ("AB", "CB"):
+            room = program.room()
+            for role in pair:
+                lines.append(desk.call(cast[role], "850"))
+                program.take(room, f"PJSIP/{cast[role]}")
+                lines[-1].talks()
+            desk.pause(TALK)
+        a, b, c, second = lines
+        b.replace(second)
+        desk.pause(TALK)
+        a.hang_up()
+        c.hang_up()
+    finally:
+        program.close()
+
+
 def attended_by_code(desk: Desk, cast: Cast) -> None:
     a, b = connect(desk, cast["A"], cast["B"], "8" + cast["B"])
     b.key("*2")
@@ -246,6 +268,9 @@ TRANSFERS = (
     Staged("attended-to-conference", "transferred into a conference", "third", attended_to_conference,
            {"disposition": "answered", "caller_number": "{A}", "answered_by": "PJSIP/{B}"},
            (("A", True), ("B", True), ("B", True), ("C", True)), (), (("attended", "821"),)),
+    Staged("attended-link", "transferred between two calls that a program holds: linked by a Local channel", "third", attended_link,
+           {"disposition": "answered", "caller_number": "{A}", "answered_by": "PJSIP/{B}", "dialled": "850"},
+           (("A", True), ("B", True), ("B", True), ("C", True)), (), (("attended", "850"),)),
     Staged("attended-by-code", "asked first, then transferred, by feature code", "second", attended_by_code,
            {"disposition": "answered", "answered_by": "PJSIP/{B}"},
            (("A", True), ("B", True), ("C", True)), (), (("attended", "{C}"),)),

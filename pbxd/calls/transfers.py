@@ -29,12 +29,12 @@ def _number(event: CelEvent, channels: Mapping[str, Channel], site: Site) -> str
     what was dialled on it, or, if that was an incoming one, the number of the party at its other end.
     """
     details = event.details()
-    target = _target(event, details, channels)
-    if target is not None and target.local:
-        return target.channel.removeprefix("Local/").partition("@")[0]
     consultation = channels.get(str(details.get("channel2_uniqueid", "")))
     if consultation is not None and consultation.dialled and consultation.uniqueid != event.uniqueid:
         return consultation.dialled
+    target = _target(event, details, channels)
+    if target is not None and target.local:
+        return target.channel.removeprefix("Local/").partition("@")[0]
     if target is None:
         return str(details.get("app", ""))
     return site.number_of(target.endpoint, target.number)
