@@ -31,7 +31,8 @@ from pbxd.stats import dirty
 from pbxd.stats.engine import fetch, many
 from pbxd.stats.layout import QUARTERS, SLOT
 from pbxd.stats.queries import Queries
-from pbxd.stats.reports import Question, Reports, ReportSettings
+from pbxd.stats.question import Question, ReportSettings
+from pbxd.stats.reports import Reports
 from pbxd.stats.rollup import roll_up
 from pbxd.stats.writer import INSERT_CALL_SLOTS, INSERT_CALLS, INSERT_PARTS, Writer, insert_sql
 

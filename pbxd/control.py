@@ -32,8 +32,8 @@ from pbxd.errors import ConfigError, ControlError, OutOfStep, PbxdError
 from pbxd.importing import ImportBatch
 from pbxd.reports.table import as_json as report_json
 from pbxd.stats.queries import CallFilter, Queries
+from pbxd.stats.question import Question
 from pbxd.stats.report import Report
-from pbxd.stats.reports import Question
 from pbxd.watchers import Watchers
 
 log = structlog.get_logger("pbxd.control")

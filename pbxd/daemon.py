@@ -37,8 +37,9 @@ from pbxd.settings import ami_settings, ingest_settings, keep_of, report_setting
 from pbxd.stats import retention
 from pbxd.stats.engine import database_path
 from pbxd.stats.queries import Queries
+from pbxd.stats.question import Question
 from pbxd.stats.report import Report
-from pbxd.stats.reports import Question, Reports
+from pbxd.stats.reports import Reports
 from pbxd.stats.retention import purge
 from pbxd.stats.rollup import rebuild, roll_up
 from pbxd.stats.writer import Writer

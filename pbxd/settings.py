@@ -7,7 +7,7 @@ from pbxd.calls.site import Site
 from pbxd.config.schema import Config
 from pbxd.ingest import IngestSettings
 from pbxd.stats.periods import local_zone
-from pbxd.stats.reports import ReportSettings
+from pbxd.stats.question import ReportSettings
 from pbxd.stats.retention import Keep
 
 

@@ -17,8 +17,9 @@ from pbxd.calls.record import CallRecord, Quality
 from pbxd.errors import ReportError
 from pbxd.stats.histogram import BOUNDS
 from pbxd.stats.queries import Queries
+from pbxd.stats.question import Question, ReportSettings
 from pbxd.stats.report import Report
-from pbxd.stats.reports import Question, Reports, ReportSettings
+from pbxd.stats.reports import Reports
 from pbxd.stats.writer import Batch, QueueLogLine, Writer
 from tests.stats import synthetic
 

@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from pbxd.calls.agents import AgentTracker
 from pbxd.stats.layout import DAY, SLOT
 from pbxd.stats.queries import CallFilter, Queries
-from pbxd.stats.reports import Question, Reports, ReportSettings
+from pbxd.stats.question import Question, ReportSettings
+from pbxd.stats.reports import Reports
 from pbxd.stats.retention import Keep, purge, status
 from pbxd.stats.rollup import rebuild, roll_up
 from pbxd.stats.writer import Batch, Writer
