@@ -29,7 +29,7 @@ mount --bind "$2" "$1/lab"
 mount --bind "$2/hosts" "$1/etc/hosts"
 mount -t proc proc "$1/proc"
 mount --rbind /dev "$1/dev"
-# Each call needs four RTP sockets; without descriptors left Asterisk drops calls, and CEL lines too.
+# Each call needs ten descriptors, four of them RTP sockets; with none left Asterisk drops calls, and CEL lines too.
 ulimit -n "$(ulimit -H -n)"
 exec chroot "$1" env $3 asterisk -C /lab/etc/asterisk.conf -U asterisk -G asterisk -f
 """

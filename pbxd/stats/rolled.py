@@ -13,6 +13,7 @@ from pbxd.stats.engine import fetch
 from pbxd.stats.layout import DAY, DAYS, HOUR, HOURS, QUARTERS, Layout
 from pbxd.stats.periods import SECONDS, Period, Segment, whole_hours
 
+SignedPieces = list[tuple[int, tuple[int, int, int]]]  # (1 to add or -1 to take away, piece)
 Pieces = list[tuple[int, int, int]]  # (span, first, end): rows of that span whose slots lie in [first, end)
 
 
@@ -170,16 +171,15 @@ async def by_key(
     shapes = shapes and bool(layout.histograms or layout.level)
     levels = await carried(connection, wanted, first, key) if shapes and layout.level else {}
     tops = dict(levels)
-    parts = [wanted.where(*piece) for piece in pieces(first, end)]
-    inner = " UNION ALL ".join(
-        f"SELECT {key}, {', '.join(wanted.numbers)} FROM {layout.table} WHERE {where}" for where, _ in parts
-    )
-    sql = f"SELECT {key}, {_numbers(wanted)} FROM ({inner}) AS parts GROUP BY {key}"
-    for name, *numbers in await fetch(connection, sql, tuple(value for _, values in parts for value in values)):
+    whole = pieces(first, end)
+    only_sums = not shapes and not set(wanted.numbers) & set(layout.maxima)
+    for name, *numbers in await _sums(connection, wanted, key, rounded(first, end) if only_sums else _plus(whole)):
+        if only_sums and not any(numbers):
+            continue  # all that it did was in hours that were taken away again
         found[name] = nothing(layout)
         found[name].numbers = {name: int(number or 0) for name, number in zip(wanted.numbers, numbers, strict=True)}
     if shapes:
-        for where, values in parts:
+        for where, values in (wanted.where(*piece) for piece in whole):
             names = ", ".join((*layout.level, *layout.histograms))
             sql = f"SELECT {key}, {names} FROM {layout.table} WHERE {where} ORDER BY slot"
             for name, *stored in await fetch(connection, sql, values):
@@ -193,6 +193,37 @@ async def by_key(
             if top or name in found:
                 found.setdefault(name, nothing(layout)).peak = top
     return found
+
+
+async def _sums(connection: AsyncConnection, wanted: Wanted, key: str, parts: SignedPieces) -> Sequence[Any]:
+    """Key and numbers, over all pieces in one question."""
+    selects: list[str] = []
+    values: list[Any] = []
+    for sign, piece in parts:
+        where, bound = wanted.where(*piece)
+        numbers = ", ".join(wanted.numbers if sign > 0 else (f"-{name} AS {name}" for name in wanted.numbers))
+        selects.append(f"SELECT {key}, {numbers} FROM {wanted.layout.table} WHERE {where}")
+        values += bound
+    sql = f"SELECT {key}, {_numbers(wanted)} FROM ({' UNION ALL '.join(selects)}) AS parts GROUP BY {key}"
+    return await fetch(connection, sql, tuple(values))
+
+
+def _plus(whole: Pieces) -> SignedPieces:
+    return [(1, piece) for piece in whole]
+
+
+def rounded(first: int, end: int) -> SignedPieces:
+    """The same slots as `pieces`, for sums: the more of a day is wanted, the better it is read whole, less the rest."""
+    parts: SignedPieces = []
+    inner, until = first, end
+    day, last_day = first // DAY * DAY, -(-end // DAY) * DAY
+    if first - day < DAY // 2 and last_day > day:
+        parts += [(-1, piece) for piece in pieces(day, first)] if first > day else []
+        inner = day
+    if last_day - end < DAY // 2 and last_day > inner:
+        parts += [(-1, piece) for piece in pieces(end, last_day)] if last_day > end else []
+        until = last_day
+    return [*_plus(pieces(inner, until)), *parts]
 
 
 def _take(classes: list[int], stored: Sequence[bytes]) -> None:

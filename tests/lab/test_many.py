@@ -1,4 +1,4 @@
-"""Thousands of real calls open at once."""
+"""As many real calls open at once as this machine's Asterisk can have."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from lab.box import Box
 from tests.conftest import say
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
-CALLS, RATE, TALK = 2080, 80.0, 45_000  # 20,000 file descriptors, as many machines have, are enough for 2,200 calls
+CALLS, RATE, TALK = 1900, 80.0, 45_000  # Asterisk needs ten descriptors a call, and 20,000 are what many machines have
 
 
-def test_two_thousand_at_once(tmp_path: Path) -> None:
+def test_nineteen_hundred_at_once(tmp_path: Path) -> None:
     """Each of them becomes one right record, and pbxd knew of all of them while they were up."""
     for parent in (tmp_path, *tmp_path.parents[:2]):
         parent.chmod(0o755)
@@ -24,7 +24,7 @@ def test_two_thousand_at_once(tmp_path: Path) -> None:
         box.folder.chmod(0o755)
         box.start()
         calls = load.place(box.phones, CALLS, RATE, TALK)
-        wait_until(lambda: box.pbxd.status()["journal"]["open_calls"] >= 2000, "two thousand calls at once")
+        wait_until(lambda: box.pbxd.status()["journal"]["open_calls"] == CALLS, "all calls to be open at once")
         calls.finish(180)
         box.wait_for_calls(CALLS, 120)
         assert load.wrong(box.pbxd.records(), CALLS) == []
