@@ -12,6 +12,7 @@ from lab.sip import Called, Caller, Phone
 CALLS = 330
 RATE = 0.8  # calls a second, of each kind of caller
 PATIENCE = (1800, 4200, 7500)  # ms that a kind of caller stays, talking or waiting
+AGAIN = 5.0  # s after which somebody calls again
 MANY = ("-m", "100000", "-timeout", "600s")
 BREAKS = (  # seconds from the beginning, what the agent does
     (8, "queue pause member PJSIP/133 queue day reason lunch"),
@@ -38,17 +39,16 @@ def agents() -> list[Phone]:
 
 
 def callers(box: Box) -> list[Handset]:
-    """Three kinds of callers. The third kind has the numbers of the first: the same people call again."""
+    """Three kinds of callers. The third kind has the numbers of the first: the same people call again, some seconds later."""
     count = ("-m", str(CALLS // len(PATIENCE)), "-r", str(RATE), "-l", "1000", "-timeout", "600s")
-    return [
-        box.phones.start(
-            Caller(f"49{place % 2}[call_number]").answered().end_within(patience),
-            "555340",
-            address=box.asterisk.provider,
-            options=(*count, "-p", str(5070 + place), "-mp", str(30000 + 2000 * place)),
-        )
-        for place, patience in enumerate(PATIENCE)
-    ]
+    started = []
+    for place, patience in enumerate(PATIENCE):
+        if place == 2:
+            time.sleep(AGAIN)
+        caller = Caller(f"49{place % 2}[call_number]").answered().end_within(patience)
+        ports = ("-p", str(5070 + place), "-mp", str(30000 + 2000 * place))
+        started.append(box.phones.start(caller, "555340", address=box.asterisk.provider, options=(*count, *ports)))
+    return started
 
 
 def live_through(box: Box) -> None:

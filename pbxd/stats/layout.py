@@ -13,8 +13,8 @@ from pbxd.calls.agents import QUARTER
 from pbxd.stats import histogram
 
 SLOT = QUARTER  # microseconds; the quarters of an hour are numbered from the epoch, and these numbers are called slots
-HOUR, DAY = 4, 96  # slots of a UTC hour and day
-QUARTERS, DAYS, HOURS = range(3)  # values of `span`: what a row stands for; its slot is the first one of that
+HOUR, DAY, WEEK = 4, 96, 672  # slots of a UTC hour, day, and seven days counted from the epoch
+QUARTERS, DAYS, HOURS, WEEKS = range(4)  # values of `span`: what a row stands for; its slot is the first one of that
 
 # Values of rollup_calls.kind and rollup_quality.kind
 ALL, DIRECTION, DISPOSITION, EXTENSION, TRUNK = range(5)
@@ -36,6 +36,16 @@ class Layout:
     maxima: tuple[str, ...] = ()
     level: tuple[str, ...] = ()  # net change of a level, and its highest value above the beginning
     histograms: tuple[str, ...] = ()
+
+    @property
+    def weekly(self) -> bool:
+        """Whether there are rows of weeks too: of rollups that are sums alone, which a report reads for many keys at once."""
+        return not (self.maxima or self.level or self.histograms)
+
+    @property
+    def spans(self) -> tuple[int, ...]:
+        """What its rows may stand for."""
+        return (QUARTERS, HOURS, DAYS, WEEKS) if self.weekly else (QUARTERS, HOURS, DAYS)
 
     @property
     def leading(self) -> str:

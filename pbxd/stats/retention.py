@@ -12,8 +12,9 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from pbxd.stats import dirty
 from pbxd.stats.engine import fetch, many, native
-from pbxd.stats.layout import ALL, CALLS, DAY, DAYS, HOURS, LAYOUTS, QUARTERS, SLOT, Layout, slot_of
+from pbxd.stats.layout import ALL, CALLS, DAY, DAYS, HOURS, LAYOUTS, QUARTERS, SLOT, WEEK, Layout, slot_of
 from pbxd.stats.rollup import FAR, roll_up
 from pbxd.stats.writer import Writer, insert_sql
 
@@ -129,7 +130,7 @@ async def _count_rollups(writer: Writer, slot: int, found: Purged) -> None:
     async def work(connection: AsyncConnection, box: int) -> None:
         for layout in LAYOUTS:
             sql = f"SELECT count(*) FROM {layout.table} WHERE {_old(layout)}"
-            for span in (QUARTERS, HOURS, DAYS):
+            for span in layout.spans:
                 found.rollups += (await fetch(connection, sql, (box, span, 0, slot)))[0][0]
 
     await writer.run("counting old figures", work)
@@ -168,7 +169,7 @@ async def _purge_rollups(writer: Writer, slot: int) -> None:
 
         async def some(connection: AsyncConnection, box: int, day: int = day) -> None:
             for layout in LAYOUTS:
-                spans = (QUARTERS, HOURS) if layout is CALLS else (QUARTERS, HOURS, DAYS)
+                spans = (QUARTERS, HOURS) if layout is CALLS else layout.spans
                 delete = native(connection, f"DELETE FROM {layout.table} WHERE {_old(layout)}")
                 for span in spans:
                     await connection.exec_driver_sql(delete, (box, span, day, day + DAY))
@@ -176,6 +177,11 @@ async def _purge_rollups(writer: Writer, slot: int) -> None:
         await writer.run("deleting old figures", some)
         await asyncio.sleep(0)
         day += DAY
+    if (
+        slot % WEEK
+    ):  # the week in which the oldest day that is kept lies went with its first day: it is made again of what is left
+        await writer.run("noting a week", lambda connection, box: dirty.mark(connection, box, DAYS, [slot]))
+        await roll_up(writer, slot + 1)
 
 
 async def _give_back(writer: Writer) -> None:

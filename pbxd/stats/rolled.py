@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pbxd.stats import histogram
 from pbxd.stats.engine import fetch
-from pbxd.stats.layout import DAY, DAYS, HOUR, HOURS, QUARTERS, Layout
+from pbxd.stats.layout import DAY, DAYS, HOUR, HOURS, QUARTERS, WEEK, WEEKS, Layout
 from pbxd.stats.periods import SECONDS, Period, Segment, whole_hours
 
 SignedPieces = list[tuple[int, tuple[int, int, int]]]  # (1 to add or -1 to take away, piece)
@@ -173,7 +173,8 @@ async def by_key(
     tops = dict(levels)
     whole = pieces(first, end)
     only_sums = not shapes and not set(wanted.numbers) & set(layout.maxima)
-    for name, *numbers in await _sums(connection, wanted, key, rounded(first, end) if only_sums else _plus(whole)):
+    parts = _plus(whole) if not only_sums else rounded(first, end, weeks=layout.weekly)
+    for name, *numbers in await _sums(connection, wanted, key, parts):
         if only_sums and not any(numbers):
             continue  # all that it did was in hours that were taken away again
         found[name] = nothing(layout)
@@ -212,8 +213,8 @@ def _plus(whole: Pieces) -> SignedPieces:
     return [(1, piece) for piece in whole]
 
 
-def rounded(first: int, end: int) -> SignedPieces:
-    """The same slots as `pieces`, for sums: the more of a day is wanted, the better it is read whole, less the rest."""
+def rounded(first: int, end: int, *, weeks: bool) -> SignedPieces:
+    """The slots of `pieces`, for sums: a day of which most is wanted is read whole, less the rest; weeks too, if there are any."""
     parts: SignedPieces = []
     inner, until = first, end
     day, last_day = first // DAY * DAY, -(-end // DAY) * DAY
@@ -223,7 +224,19 @@ def rounded(first: int, end: int) -> SignedPieces:
     if last_day - end < DAY // 2 and last_day > inner:
         parts += [(-1, piece) for piece in pieces(end, last_day)] if last_day > end else []
         until = last_day
-    return [*_plus(pieces(inner, until)), *parts]
+    for piece in pieces(inner, until):
+        parts += _plus(with_weeks(piece) if weeks and piece[0] == DAYS else [piece])
+    return parts
+
+
+def with_weeks(days: tuple[int, int, int]) -> Pieces:
+    """Days as whole weeks, and the days before and behind them."""
+    _, first, end = days
+    week, last = -(-first // WEEK) * WEEK, end // WEEK * WEEK
+    if week >= last:
+        return [days]
+    found = [(DAYS, first, week), (WEEKS, week, last), (DAYS, last, end)]
+    return [(span, begin, until) for span, begin, until in found if begin < until]
 
 
 def _take(classes: list[int], stored: Sequence[bytes]) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pbxd.stats import dirty
 from pbxd.stats.engine import fetch, many, native
-from pbxd.stats.layout import DAY, DAYS, HOUR, HOURS, LAYOUTS, QUARTERS, SLOT, Layout, Row
+from pbxd.stats.layout import DAY, DAYS, HOUR, HOURS, LAYOUTS, QUARTERS, SLOT, WEEK, WEEKS, Layout, Row
 from pbxd.stats.schema import BOX_KEYS
 from pbxd.stats.soundness import SoundRow
 from pbxd.stats.tally import EVENTS, CallRow, EventRow, LegRow, Source, TimeRow, VisitRow, tally
@@ -136,16 +136,21 @@ async def read(connection: AsyncConnection, box: int, first: int, end: int, reso
 
 
 async def _day(connection: AsyncConnection, box: int, before: int) -> bool:
-    """Make the first marked day, and its hours, again, from the quarters; whether there was one."""
+    """Make the first marked day, its hours and its week, again, from the quarters; whether there was one."""
     found = await fetch(connection, READ_DIRTY, (box, DAYS, before, 1))
     if not found:
         return False
     day = int(found[0][0])
     for layout in LAYOUTS:
-        quarters = await fetch(connection, READ_QUARTERS[layout], (box, QUARTERS, day, day + DAY))
+        quarters = await fetch(connection, READ_SPAN[layout], (box, QUARTERS, day, day + DAY))
         hours, whole = await asyncio.to_thread(_merged, layout, day, [tuple(row) for row in quarters])
         await _replace(connection, layout, (box, HOURS), range(day, day + DAY, HOUR), hours)
         await _replace(connection, layout, (box, DAYS), [day], whole)
+        if layout.weekly:
+            week = day // WEEK * WEEK
+            days = await fetch(connection, READ_SPAN[layout], (box, DAYS, week, week + WEEK))
+            rows = await asyncio.to_thread(layout.merged, week, [tuple(row) for row in days])
+            await _replace(connection, layout, (box, WEEKS), [week], rows)
     await many(connection, FORGET, [(box, DAYS, day)])
     return True
 
@@ -159,7 +164,7 @@ def _merged(layout: Layout, day: int, quarters: Sequence[Row]) -> tuple[list[Row
     return hours, layout.merged(day, hours)
 
 
-READ_QUARTERS = {
+READ_SPAN = {
     layout: f"SELECT {', '.join(layout.names)} FROM {layout.table}"
     f" WHERE box = ? AND span = ?{layout.leading} AND slot >= ? AND slot < ? ORDER BY slot"
     for layout in LAYOUTS

@@ -21,7 +21,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from pbxd.stats.layout import LAYOUTS, Layout
 
-HEAD = "0006"  # the newest migration
+HEAD = "0007"  # the newest migration
 
 Micros = BigInteger().with_variant(Integer, "sqlite")
 BOX_KEYS = 1 << 40  # keys of calls that a box has for itself: a call's key says its box, so its parts need not

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pbxd.calls.agents import AgentTracker
 from pbxd.calls.record import CallRecord
 from pbxd.stats.engine import fetch, open_engine
-from pbxd.stats.layout import DAY, DAYS, HOUR, HOURS, LAYOUTS, QUARTERS, Row
+from pbxd.stats.layout import DAY, DAYS, HOUR, HOURS, LAYOUTS, QUARTERS, WEEK, WEEKS, Row
 from pbxd.stats.rolled import rounded
 from pbxd.stats.rollup import rebuild, roll_up
 from pbxd.stats.writer import Batch, QueueLogLine, Writer
@@ -134,19 +134,19 @@ async def test_another_resolution_makes_all_again(writer: Writer, url: str) -> N
     assert before["rollup_queues"] != after["rollup_queues"]
 
 
-@given(first=st.integers(0, 400), length=st.integers(1, 900))
+@given(first=st.integers(0, 400), length=st.integers(1, 3000))
 def test_rounded_pieces_are_the_same_slots(first: int, length: int) -> None:
     """Each slot that is wanted counts once, every other not at all."""
-    counts = [0] * 2000
-    for sign, (_, begin, until) in rounded(first, first + length):
+    counts = [0] * 4000
+    for sign, (_, begin, until) in rounded(first, first + length, weeks=True):
         for slot in range(begin, until):
             counts[slot] += sign
-    assert counts == [int(first <= slot < first + length) for slot in range(2000)]
+    assert counts == [int(first <= slot < first + length) for slot in range(4000)]
 
 
-@given(first=st.integers(0, 400), length=st.integers(1, 900))
+@given(first=st.integers(0, 400), length=st.integers(1, 3000))
 def test_pieces_are_whole_spans(first: int, length: int) -> None:
-    for span, begin, until in [piece for _, piece in rounded(first, first + length)]:
-        size = {QUARTERS: 1, HOURS: HOUR, DAYS: DAY}[span]
+    for span, begin, until in [piece for _, piece in rounded(first, first + length, weeks=True)]:
+        size = {QUARTERS: 1, HOURS: HOUR, DAYS: DAY, WEEKS: WEEK}[span]
         assert begin % size == until % size == 0
         assert begin < until
