@@ -86,6 +86,7 @@ def derive(events: Sequence[CelEvent], site: Site, *, cut: bool = False, known_a
         transfers=moves,
         timeline=timeline(events, legs, visits, moves, set_back),
         linkedids=tuple(sorted({event.linkedid for event in events}, key=id_order)),
+        whole=not cut and all(channel.first.type == "CHAN_START" for channel in channels.values()),
         replaces=tuple(sorted(set(known_as) - {own_id})),
     )
 

@@ -5,7 +5,7 @@ Times are UTC microseconds since the epoch, lengths are microseconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -110,6 +110,7 @@ class CallRecord:
     transfers: tuple[Transfer, ...]
     timeline: tuple[Moment, ...]
     linkedids: tuple[str, ...]
+    whole: bool = field(default=True, compare=False)  # the lines had the beginning and the end of each of its channels
     replaces: tuple[str, ...] = ()  # ids of records, given out before, that turned out to be part of this call
 
     @property

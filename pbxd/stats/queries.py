@@ -10,8 +10,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from pbxd.calls.cel import id_order
 from pbxd.calls.record import CallRecord
 from pbxd.stats.engine import open_engine, store_errors
+from pbxd.stats.fragments import LONGEST_CALL
 from pbxd.stats.rows import record_of
 from pbxd.stats.schema import (
     DEFAULT_BOX,
@@ -28,6 +30,7 @@ from pbxd.stats.schema import (
 )
 from pbxd.stats.writer import ImportProgress
 
+NO_SECOND = 1 << 62  # `id_order` of an id that is no number
 PAGE = 500  # calls read at once by a long listing
 PARTS = (CallLeg, CallEvent, CallQueue, CallTransfer)
 
@@ -97,13 +100,19 @@ class Queries:
             after = (calls[-1].start, calls[-1].id)
 
     async def call(self, call_id: str) -> CallRecord | None:
-        """One call by its id, or by the uniqueid of any of its legs."""
-        legs = select(CallLeg.call).where(CallLeg.uniqueid == call_id)
-        same = or_(Call.call_id == call_id, Call.id.in_(legs))
-        statement = select(Call.__table__).where(self._own(Call), same).limit(1)
+        """One call by its id, or by the uniqueid of any of its legs.
+
+        Legs have no index by their ids; a uniqueid begins with the second of its channel, and no call began long before its legs.
+        """
+        whole = select(Call.__table__).where(self._own(Call)).limit(1)
+        second, _, _ = id_order(call_id)
+        by_leg = whole.join(CallLeg, CallLeg.call == Call.id).where(CallLeg.uniqueid == call_id)
+        near = Call.start.between(second * 1_000_000 - LONGEST_CALL, (second + 2) * 1_000_000)
         with store_errors("reading a call"):
             async with self._engine.connect() as connection:
-                call = (await connection.execute(statement)).first()
+                call = (await connection.execute(whole.where(Call.call_id == call_id))).first()
+                if call is None:
+                    call = (await connection.execute(by_leg.where(near) if second < NO_SECOND else by_leg)).first()
                 if call is None:
                     return None
                 parts = [await _parts(connection, part, [call.id]) for part in PARTS]

@@ -17,6 +17,7 @@ from pbxd.calls.record import CallRecord
 from pbxd.errors import StoreBusy, StoreError
 from pbxd.stats import dirty, rows
 from pbxd.stats.engine import database_name, database_path, fetch, many, native, open_engine, store_errors
+from pbxd.stats.fragments import known_better
 from pbxd.stats.layout import QUARTERS, SLOT
 from pbxd.stats.migrate import migrate
 from pbxd.stats.schema import BOX_KEYS, DEFAULT_BOX
@@ -254,6 +255,8 @@ class Writer:
         taken = batch.records
         if self.calls_from:
             taken = [record for record in taken if record.start >= self.calls_from * SLOT]
+        late = len(batch.records) - len(taken)
+        taken = await known_better(connection, self._box, taken)
         slots = await self._replace(connection, taken)
         first = self._next_key
         keyed = list(enumerate(_latest(taken), first))
@@ -265,7 +268,7 @@ class Writer:
         await dirty.mark(connection, self._box, QUARTERS, (slot for slot in slots if slot >= self.calls_from))
         # If the commit itself fails, these keys are left out.
         self._next_key = first + len(keyed)
-        return len(batch.records) - len(taken)
+        return late
 
     async def _insert_calls(
         self, connection: AsyncConnection, keyed: Sequence[tuple[int, CallRecord]], slots: set[int]
