@@ -6,7 +6,9 @@ A quarter is always made whole (deleted and inserted), so it is the same whether
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,7 +20,9 @@ from pbxd.stats.soundness import SoundRow
 from pbxd.stats.tally import EVENTS, CallRow, EventRow, LegRow, Source, TimeRow, VisitRow, tally
 from pbxd.stats.writer import Writer, insert_sql
 
+T = TypeVar("T")
 AT_ONCE = 4  # quarters in one transaction: an hour of a busy box takes well under a second
+MANY = 2000  # calls; with more of them each quarter is made by itself: what is read at once is held in memory
 FAR = (1 << 31) - 1  # a slot behind all others
 
 # Calls that have a say in the slots [?, ?) of a box: they began there, or something of them is counted there.
@@ -66,8 +70,18 @@ READ_SOUNDS = """
     FROM calls c JOIN call_legs ON call = c.id WHERE box = ? AND c.start >= ? AND c.start < ?
     AND (sent_loss IS NOT NULL OR received_loss IS NOT NULL OR rtt IS NOT NULL)
 """
+COUNT_CALLS = "SELECT count(*) FROM calls WHERE box = ? AND start >= ? AND start < ?"
 READ_DIRTY = "SELECT slot FROM rollup_dirty WHERE box = ? AND span = ? AND slot < ? ORDER BY slot LIMIT ?"
 FORGET = "DELETE FROM rollup_dirty WHERE box = ? AND span = ? AND slot = ?"
+
+
+# One thread for all: each thread that has ever held much memory keeps some of it.
+THREAD = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rollup")
+
+
+async def _aside(work: Callable[..., T], *arguments: Any) -> T:  # noqa: ANN401 - those of `work`
+    """Do `work` in a thread, so that the loop turns meanwhile."""
+    return await asyncio.get_running_loop().run_in_executor(THREAD, work, *arguments)
 
 
 async def roll_up(writer: Writer, before: int = FAR, *, days: bool = True) -> int:
@@ -100,6 +114,9 @@ async def _step(writer: Writer, before: int) -> int:
         found = await fetch(connection, READ_DIRTY, (box, QUARTERS, before, AT_ONCE))
         slots = [int(row[0]) for row in found]
         run = [slot for n, slot in enumerate(slots) if slot == slots[0] + n]
+        if len(run) > 1:
+            ((calls,),) = await fetch(connection, COUNT_CALLS, (box, run[0] * SLOT, (run[-1] + 1) * SLOT))
+            run = run[: 1 if calls > MANY else None]
         if run:
             await _quarters(connection, box, run, writer.resolution)
         return len(run)
@@ -110,7 +127,7 @@ async def _step(writer: Writer, before: int) -> int:
 async def _quarters(connection: AsyncConnection, box: int, slots: Sequence[int], resolution: int) -> None:
     """Make these quarters, which follow one another, again."""
     source = await read(connection, box, slots[0], slots[-1] + 1, resolution)
-    made = await asyncio.to_thread(tally, source)  # a thread, so that the loop turns meanwhile
+    made = await _aside(tally, source)
     for layout, rows in made.items():
         await _replace(connection, layout, (box, QUARTERS), slots, rows)
     await many(connection, FORGET, [(box, QUARTERS, slot) for slot in slots])
@@ -142,26 +159,28 @@ async def _day(connection: AsyncConnection, box: int, before: int) -> bool:
         return False
     day = int(found[0][0])
     for layout in LAYOUTS:
-        quarters = await fetch(connection, READ_SPAN[layout], (box, QUARTERS, day, day + DAY))
-        hours, whole = await asyncio.to_thread(_merged, layout, day, [tuple(row) for row in quarters])
-        await _replace(connection, layout, (box, HOURS), range(day, day + DAY, HOUR), hours)
+        whole: list[Row] = []
+        for hour in range(day, day + DAY, HOUR):  # a day of thousands of extensions is too much at once
+            quarters = await fetch(connection, READ_SPAN[layout], (box, QUARTERS, hour, hour + HOUR))
+            rows, whole = await _aside(_merged, layout, (hour, day), [tuple(row) for row in quarters], whole)
+            await _replace(connection, layout, (box, HOURS), [hour], rows)
         await _replace(connection, layout, (box, DAYS), [day], whole)
         if layout.weekly:
             week = day // WEEK * WEEK
             days = await fetch(connection, READ_SPAN[layout], (box, DAYS, week, week + WEEK))
-            rows = await asyncio.to_thread(layout.merged, week, [tuple(row) for row in days])
+            rows = await _aside(layout.merged, week, [tuple(row) for row in days])
             await _replace(connection, layout, (box, WEEKS), [week], rows)
     await many(connection, FORGET, [(box, DAYS, day)])
     return True
 
 
-def _merged(layout: Layout, day: int, quarters: Sequence[Row]) -> tuple[list[Row], list[Row]]:
-    """The rows of a day's hours, and of the day."""
-    by_hour: dict[int, list[Row]] = {}
-    for row in quarters:
-        by_hour.setdefault(row[0] // HOUR * HOUR, []).append(row)
-    hours = [row for hour, rows in by_hour.items() for row in layout.merged(hour, rows)]
-    return hours, layout.merged(day, hours)
+def _merged(
+    layout: Layout, place: tuple[int, int], quarters: Sequence[Row], before: Sequence[Row]
+) -> tuple[list[Row], list[Row]]:
+    """The rows of an hour, and of its day so far: `before`, and this hour. `place` is (hour, day)."""
+    hour, day = place
+    rows = layout.merged(hour, quarters)
+    return rows, layout.merged(day, [*before, *rows]) if rows else list(before)
 
 
 READ_SPAN = {
