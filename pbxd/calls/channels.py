@@ -50,6 +50,7 @@ class Channel:
     outgoing: bool = False  # Asterisk dialled it: a phone or trunk that was called, by a call or by a program
     ran_at: str = ""  # extension at which it first ran an application
     in_bridge: dict[str, int] = field(default_factory=dict)  # bridge -> since when
+    peers: set[str] = field(default_factory=set)  # names of channels that were in its bridges with it
     sent: Quality | None = None
     received: Quality | None = None
     rtt: float | None = None  # ms
@@ -140,6 +141,8 @@ def _answer(channel: Channel, event: CelEvent) -> None:
 
 
 def _enter(channel: Channel, event: CelEvent) -> None:
+    if event.peer:
+        channel.peers.update(event.peer.split(","))
     channel.in_bridge[str(event.details().get("bridge_id", ""))] = event.at
 
 

@@ -16,6 +16,7 @@ from pbxd.calls.talk import Interval, Stay, connected, held, length, minus, unio
 from pbxd.calls.timeline import timeline
 from pbxd.calls.transfers import transfers
 
+UNTOLD = ("CBAnn/", "CBRec/", "Announcer/", "Recorder/")  # Asterisk's own ends in a bridge: CEL has no lines of them
 CALLER_HUNG_UP = "caller"
 
 
@@ -86,9 +87,18 @@ def derive(events: Sequence[CelEvent], site: Site, *, cut: bool = False, known_a
         transfers=moves,
         timeline=timeline(events, legs, visits, moves, set_back),
         linkedids=tuple(sorted({event.linkedid for event in events}, key=id_order)),
-        whole=not cut and all(channel.first.type == "CHAN_START" for channel in channels.values()),
+        whole=not cut and _whole(channels),
         replaces=tuple(sorted(set(known_as) - {own_id})),
     )
+
+
+def _whole(channels: dict[str, Channel]) -> bool:
+    """Whether the lines have the beginning of each channel, and each channel that others met in a bridge."""
+    if any(channel.first.type != "CHAN_START" for channel in channels.values()):
+        return False
+    names = {channel.channel for channel in channels.values()}
+    met = {peer for channel in channels.values() for peer in channel.peers} - names
+    return all(peer.startswith(UNTOLD) for peer in met)
 
 
 def _talk(channels: Sequence[Channel], parties: Sequence[Channel], stays: Sequence[Stay]) -> dict[str, list[Interval]]:

@@ -51,7 +51,7 @@ async def read_twice(name: str, first: int, length: int) -> None:
 
 
 @given(name=st.sampled_from(NAMES), first=st.integers(0, 60), length=st.integers(1, 80))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=200, deadline=None, derandomize=True)
 def test_any_part_twice_changes_nothing(name: str, first: int, length: int) -> None:
     asyncio.run(read_twice(name, first, length))
 
