@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from pbxd.calls.record import CallRecord
 from pbxd.stats.engine import fetch
 
-MAX_VARIABLES = 500  # ids in one IN (...)
+MAX_VARIABLES = 500  # ids in one IN (...): far below SQLite's own limit
 LONGEST_CALL = (
     7 * 86_400_000_000
 )  # µs before a fragment in which its call is looked for: there is no index of legs by their ids

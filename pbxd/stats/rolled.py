@@ -24,7 +24,6 @@ class Wanted:
     layout: Layout
     box: int
     keys: tuple[tuple[str, Any], ...]  # (column, value)
-    besides: str = ""  # a further condition
     only: tuple[str, ...] = ()  # the sums that are needed; none named is all
 
     @property
@@ -35,7 +34,7 @@ class Wanted:
     def where(self, span: int, first: int, end: int) -> tuple[str, tuple[Any, ...]]:
         """The condition, and its values."""
         keys = "".join(f" AND {name} = ?" for name, _ in self.keys)
-        sql = f"box = ? AND span = ? AND slot >= ? AND slot < ?{keys}{self.besides}"
+        sql = f"box = ? AND span = ? AND slot >= ? AND slot < ?{keys}"
         return sql, (self.box, span, first, end, *(value for _, value in self.keys))
 
 

@@ -17,14 +17,13 @@ from pbxd.calls.record import CallRecord
 from pbxd.errors import StoreBusy, StoreError
 from pbxd.stats import dirty, rows
 from pbxd.stats.engine import database_name, database_path, fetch, many, native, open_engine, store_errors
-from pbxd.stats.fragments import known_better
+from pbxd.stats.fragments import MAX_VARIABLES, known_better
 from pbxd.stats.layout import QUARTERS, SLOT
 from pbxd.stats.migrate import migrate
 from pbxd.stats.schema import BOX_KEYS, DEFAULT_BOX
 
 T = TypeVar("T")
 RESOLUTION = 86_400_000_000  # microseconds; the default of statistics.resolution
-MAX_VARIABLES = 500  # ids in one IN (...): far below SQLite's own limit
 KEPT_LINE = 4096  # bytes of a rejected line that are kept
 CHILDREN = ("call_legs", "call_events", "call_queues", "call_transfers")
 
