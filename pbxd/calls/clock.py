@@ -42,11 +42,14 @@ def _after_step(events: Sequence[CelEvent]) -> tuple[set[int], int]:
     oldest_start = 0
     for uniqueid in sorted(channels, key=birth_order):
         lines = channels[uniqueid]
-        if lines[0].at < oldest_start - STEP:  # it was made after an older one, but at an earlier time of day
-            size = max(size, oldest_start - lines[0].at)
-            after.update(map(id, lines))
-            continue
-        oldest_start = max(oldest_start, lines[0].at)
+        if (
+            lines[0].type == "CHAN_START"
+        ):  # the first line of a part of a journal tells nothing of when a channel was made
+            if lines[0].at < oldest_start - STEP:  # it was made after an older one, but at an earlier time of day
+                size = max(size, oldest_start - lines[0].at)
+                after.update(map(id, lines))
+                continue
+            oldest_start = max(oldest_start, lines[0].at)
         for place, (earlier, later) in enumerate(pairwise(lines), 1):
             if later.at < earlier.at - STEP:
                 size = max(size, earlier.at - later.at)

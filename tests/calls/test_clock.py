@@ -18,7 +18,13 @@ HOUR = 3_600_000_000
 def lines(*told: tuple[str, float]) -> list[CelEvent]:
     """Lines of channels by their number and second."""
     blank = CelEvent._make(["", 0, *[""] * 18])
-    return [blank._replace(uniqueid=f"1795555000.{number}", at=round(at * 1_000_000)) for number, at in told]
+    begun: set[str] = set()
+    made = []
+    for number, at in told:
+        kind = "" if number in begun else "CHAN_START"
+        begun.add(number)
+        made.append(blank._replace(type=kind, uniqueid=f"1795555000.{number}", at=round(at * 1_000_000)))
+    return made
 
 
 def seconds(events: list[CelEvent]) -> list[float]:

@@ -19,7 +19,8 @@ from pbxd.stats.writer import Batch, Writer
 JOURNALS = Path(__file__).parent.parent / "calls" / "journals"
 SITE = Site(["PJSIP/trunk-*"], ["1XX"])
 NAMES = ("answered", "attended", "attended-then-blind", "blind-of-blind", "park-after-transfer", "queue-there-and-back",
-         "local-optimised", "conference", "attended-to-queue", "two-callers-joined", "attended-by-code")  # fmt: skip
+         "local-optimised", "conference", "attended-to-queue", "two-callers-joined", "attended-by-code",
+         "attended-link")  # fmt: skip
 
 
 def made_of(lines: list[bytes]) -> list[CallRecord]:
