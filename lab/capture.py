@@ -1,4 +1,7 @@
-"""Captures the journal lines of staged scenarios for the tables of the tests: python -m lab.capture FOLDER [NAME…]."""
+"""Captures the journal lines of real calls for the tables of the tests.
+
+python -m lab.capture FOLDER [NAME…] plays staged scenarios; python -m lab.capture --clocks FOLDER those of `lab.wallclock`.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from lab.desk import Desk
 from lab.stagehand import Played, play_all, records_of
 from lab.stages import ALL
 from lab.tree import LabError
+from lab.wallclock import CLOCKED, Office
 from pbxd.calls.cel import format_line, parse_line
 from pbxd.calls.grouping import Grouper
 
@@ -33,6 +37,25 @@ def played_on(box: Box, names: set[str]) -> list[Played]:
         return play_all(desk, [scenario for scenario in ALL if not names or scenario.name in names], say)
     finally:
         desk.close()
+
+
+def capture_clocked(target: Path) -> None:
+    """The calls while a clock does what clocks do; a file each in `target`."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    box = Box(folder, say, own_clock=True)
+    try:
+        box.start()
+        office = Office(box)
+        for clocked in CLOCKED:
+            record = office.play(clocked)
+            if faults := clocked.faults(record):
+                raise LabError(f"{clocked.name}: {faults}")
+            journal = box.asterisk.journal.read_bytes().splitlines()
+            (target / f"{clocked.name}.csv").write_bytes(lines_of(journal, record["id"]))
+        office.desk.close()
+    finally:
+        box.stop()
 
 
 def main(target: Path, names: set[str]) -> None:
@@ -59,4 +82,7 @@ def main(target: Path, names: set[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), set(sys.argv[2:]))
+    if sys.argv[1] == "--clocks":
+        capture_clocked(Path(sys.argv[2]))
+    else:
+        main(Path(sys.argv[1]), set(sys.argv[2:]))

@@ -20,6 +20,8 @@ from lab.tree import LabError, environment
 
 PATIENCE = 15.0  # s for a step to come about; a phone call is not slow
 
+TRANSFER = 0.4  # s in which Asterisk has carried out a blind transfer
+
 
 class Line:
     """One call, as one of its two phones sees it."""
@@ -89,9 +91,16 @@ class Line:
         return self._do("key", digits=digits)
 
     def refer(self, to: str) -> Line:
-        """Transfer the other end blindly to `to`; returns when Asterisk has taken it on."""
+        """Transfer the other end blindly to `to`; returns when Asterisk has done it, as far as it tells.
+
+        A phone that hangs up at the first NOTIFY (100) races with Asterisk's own transfer, and can end the call by it. The last
+        NOTIFY comes at once from parking, but from a phone when it answers: so it is not waited for long.
+        """
         self._do("refer", to=to)
-        return self._wait("transfer")
+        self._wait("transfer")
+        with contextlib.suppress(LabError):
+            self.desk.wait(lambda: self.over or self._told("transfer", final=True), "the end of the transfer", TRANSFER)
+        return self
 
     def replace(self, other: Line) -> Line:
         """Transfer the other end to the far end of `other`, then hang up, as phones do when they are told that it is done."""

@@ -118,10 +118,16 @@ class Telephone:
 
     def obey(self, order: dict[str, Any]) -> None:
         """Carry out one command; a fault is told, not raised."""
+        what = order.pop("do")
+        if (
+            what != "call" and order["line"] not in self.lines
+        ):  # it ended while the order was on its way: picked up elsewhere
+            tell(event="fault", what=what, line=order["line"], why="the call is over")
+            return
         try:
-            getattr(self, "do_" + order.pop("do"))(**order)
+            getattr(self, "do_" + what)(**order)
         except pj.Error as error:
-            tell(event="fault", what=str(order), why=error.reason)
+            tell(event="fault", what=what, line=order["line"], why=error.reason)
 
     def do_call(self, to: str, line: str) -> None:
         """Call `to`; the call is known as `line`."""
@@ -140,8 +146,7 @@ class Telephone:
 
     def do_hangup(self, line: str) -> None:
         """Hang up, or cancel, or refuse."""
-        if line in self.lines:
-            self.lines[line].hangup(pj.CallOpParam())
+        self.lines[line].hangup(pj.CallOpParam())
 
     def do_hold(self, line: str) -> None:
         """Hold, by re-INVITE with sendonly."""

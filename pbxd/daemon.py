@@ -26,7 +26,6 @@ from pbxd.asterisk.manager import ManagerSession
 from pbxd.asterisk.own_journal import OwnJournal
 from pbxd.asterisk.wire import Message
 from pbxd.calls.live import LiveState
-from pbxd.calls.record import CallRecord
 from pbxd.config.load import load_with_notes
 from pbxd.config.schema import Config, changed, taken_up
 from pbxd.errors import AmiError, ConfigError, ControlError, StoreError
@@ -67,7 +66,6 @@ class Daemon:
         self.watchers = Watchers()
         self.live_state = LiveState()
         self.asterisk = ""
-        self.stored = 0  # calls in the store when it was opened
         self._stop = asyncio.Event()
         self._queries: Queries | None = None
         self._writer: Writer | None = None
@@ -162,9 +160,8 @@ class Daemon:
         ladder.push_async_callback(self._writer.close)
         self._queries = Queries(url, self.config.site.name)
         ladder.push_async_callback(self._queries.close)
-        self.stored = (await self._queries.counts())["calls"]
         self._ingest = Ingest(
-            ingest_settings(self.config), site_of(self.config), self._writer, self._queries, self._published
+            ingest_settings(self.config), site_of(self.config), self._writer, self._queries, self.watchers.publish
         )
         self.voice.journal.prepare()
         await self._ingest.open()
@@ -277,10 +274,6 @@ class Daemon:
         self.ingest.channels_alive(alive, int(asked * 1_000_000))
         self.voice.keep(alive)
 
-    def _published(self, records: list[CallRecord]) -> None:
-        self.stored += len(records)
-        self.watchers.publish(records)
-
     def _hangup(self) -> None:
         """SIGHUP: reload, and say in the log how it went."""
 
@@ -339,7 +332,7 @@ class Daemon:
             },
             "reports": self.scheduler.status(),
             "voice": {"written": self.voice.written, "failed": self.voice.failed},
-            "store": {"calls": self.stored, "path": str(path)},
+            "store": {"calls": self.writer.calls, "path": str(path)},
             "disk": {"free": shutil.disk_usage(path.parent).free, "path": str(path.parent)},
         }
 
@@ -375,10 +368,7 @@ class Daemon:
 
     async def import_calls(self, batch: ImportBatch, body: AsyncIterator[bytes]) -> dict[str, Any]:
         """Read a batch of such a history into the store, through the one writer."""
-        done = await self.imports.take(batch, body)
-        if batch.last:
-            self.stored = (await self.queries.counts())["calls"]
-        return done
+        return await self.imports.take(batch, body)
 
     def metrics(self) -> bytes:
         """All metrics in Prometheus' text format."""

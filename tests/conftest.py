@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.box import Box
+from tests.running import Running
 
 
 def say(text: str) -> None:
@@ -16,13 +17,17 @@ def say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+def reachable(folder: Path) -> Path:
+    """The folder, which Asterisk, as its own user, and other users of a test can get to."""
+    for parent in (folder, *folder.parents[:2]):
+        parent.chmod(0o755)
+    return folder
+
+
 @pytest.fixture
 def new_box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
     """A box that is configured and not started; the test starts what it wants."""
-    folder = tmp_path_factory.mktemp("box")
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)  # Asterisk runs as its own user and must get here
-    made = Box(folder, say)
+    made = Box(reachable(tmp_path_factory.mktemp("box")), say)
     try:
         yield made
     finally:
@@ -40,3 +45,12 @@ def box(new_box: Box) -> Box:
 def journals() -> Path:
     """CEL lines of real calls, a file a scenario of the lab."""
     return Path(__file__).parent / "calls" / "journals"
+
+
+@pytest.fixture
+def pbxd(tmp_path: Path) -> Iterator[Running]:
+    """A pbxd without an Asterisk."""
+    running = Running(tmp_path)
+    running.start()
+    yield running
+    running.kill()

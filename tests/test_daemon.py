@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,53 +19,8 @@ import pytest
 from lab.asterisk import wait_until
 from lab.tree import environment
 from pbxd.cli.client import UnixConnection
-
-CONFIG = """
-site: {{trunks: ["PJSIP/trunk-*"], extensions: [1XX]}}
-journal: {{cel: {folder}/log/pbxd.csv, queue_log: {folder}/log/queue_log, own: {folder}/own/own.csv, commit_interval: 10ms}}
-statistics: {{database: "sqlite+aiosqlite:///{folder}/state/stats.db"}}
-control: {{socket: {folder}/control.sock}}
-"""
-
-
-class Running:
-    """A pbxd process and its folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.config = folder / "pbxd.yaml"
-        self.config.write_text(CONFIG.format(folder=folder))
-        self.journal = folder / "log" / "pbxd.csv"
-        self.journal.parent.mkdir()
-        self.process: subprocess.Popen[str] | None = None
-
-    def start(self, **extra: str) -> None:
-        command = [sys.executable, "-m", "pbxd.cli.daemon", "run", "-c", str(self.config)]
-        with (self.folder / "log.json").open("a") as log:
-            self.process = subprocess.Popen(command, stderr=log, env=environment() | extra, text=True)
-        wait_until(lambda: self.ctl("status").returncode == 0, "pbxd to answer")
-
-    def ctl(self, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "pbxd.cli.main", "--socket", str(self.folder / "control.sock"), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment(), **options)  # type: ignore[call-overload, no-any-return]
-
-    def append(self, *files: Path) -> None:
-        with self.journal.open("ab") as journal:
-            for file in files:
-                journal.write(file.read_bytes())
-
-    def calls(self) -> int:
-        return int(json.loads(self.ctl("status", "--json").stdout)["store"]["calls"])
-
-
-@pytest.fixture
-def pbxd(tmp_path: Path) -> Iterator[Running]:
-    running = Running(tmp_path)
-    running.start()
-    yield running
-    if running.process is not None and running.process.poll() is None:
-        running.process.kill()
-        running.process.wait()
+from tests.conftest import reachable
+from tests.running import Running
 
 
 def test_records_come_without_ami(pbxd: Running, journals: Path) -> None:
@@ -145,8 +99,7 @@ def test_other_users_are_refused(pbxd: Running) -> None:
         "import socket,sys; s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]);"
         "s.sendall(b'GET /v1/status HTTP/1.1\\r\\nhost: x\\r\\n\\r\\n'); print(s.recv(99).decode())"
     )
-    for parent in (pbxd.folder, *pbxd.folder.parents[:2]):
-        parent.chmod(0o755)
+    reachable(pbxd.folder)
     path = str(pbxd.folder / "control.sock")
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     done = subprocess.run(

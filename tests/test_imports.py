@@ -7,7 +7,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,20 +20,10 @@ from pbxd.calls.interpreter import records
 from pbxd.calls.record import as_json
 from pbxd.calls.site import Site
 from pbxd.cli.client import UnixConnection
-from tests.test_daemon import Running
+from tests.running import Running
 
 SITE = Site(["PJSIP/trunk-*"], ["1XX"])
 CALLS = 6_000  # five batches
-
-
-@pytest.fixture
-def pbxd(tmp_path: Path) -> Iterator[Running]:
-    running = Running(tmp_path)
-    running.start()
-    yield running
-    if running.process is not None and running.process.poll() is None:
-        running.process.kill()
-        running.process.wait()
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 
 from lab.asterisk import wait_until
-from tests.test_daemon import Running
+from tests.running import Running
 
 REPORTS = """
 site: {{time_zone: Europe/Berlin}}

@@ -23,6 +23,7 @@ CALLER_HUNG_UP = "caller"
 def derive(events: Sequence[CelEvent], site: Site, *, cut: bool = False, known_as: Iterable[str] = ()) -> CallRecord:
     """The record of the call that consists of `events`, which are in order within each channel."""
     events, set_back = steady(events)
+    linkedids = {event.linkedid for event in events}
     channels = read_channels(events)
     last = max(channel.end for channel in channels.values())
     for channel in channels.values():
@@ -86,14 +87,17 @@ def derive(events: Sequence[CelEvent], site: Site, *, cut: bool = False, known_a
         queues=visits,
         transfers=moves,
         timeline=timeline(events, legs, visits, moves, set_back),
-        linkedids=tuple(sorted({event.linkedid for event in events}, key=id_order)),
-        whole=not cut and _whole(channels),
+        linkedids=tuple(sorted(linkedids, key=id_order)),
+        whole=not cut and linkedids <= channels.keys() and _whole(channels),
         replaces=tuple(sorted(set(known_as) - {own_id})),
     )
 
 
 def _whole(channels: dict[str, Channel]) -> bool:
-    """Whether the lines have the beginning of each channel, and each channel that others met in a bridge."""
+    """Whether the lines have the beginning of each channel, and each channel that others met in a bridge.
+
+    (A linkedid is the uniqueid of a channel too, of one that called.)
+    """
     if any(channel.first.type != "CHAN_START" for channel in channels.values()):
         return False
     names = {channel.channel for channel in channels.values()}

@@ -35,8 +35,13 @@ async def known_better(connection: AsyncConnection, box: int, records: Sequence[
         record
         for record in records
         if record.whole
-        or not any(_has_more(found, record) for leg in record.legs for found in stored.get(leg.uniqueid, ()))
+        or not any(_has_more(found, record) for name in _names(record) for found in stored.get(name, ()))
     ]
+
+
+def _names(record: CallRecord) -> set[str]:
+    """Uniqueids by which its call can be found: a part with nothing but Local channels has no leg that the call has."""
+    return {leg.uniqueid for leg in record.legs} | set(record.linkedids)
 
 
 def _has_more(found: Stored, record: CallRecord) -> bool:
@@ -46,10 +51,10 @@ def _has_more(found: Stored, record: CallRecord) -> bool:
 
 
 async def _stored(connection: AsyncConnection, box: int, fragments: Sequence[CallRecord]) -> dict[str, list[Stored]]:
-    """The calls in the store that have a leg of these fragments, by the leg's uniqueid."""
+    """The calls in the store with a leg that these fragments name, by the leg's uniqueid."""
     first = min(record.start for record in fragments) - LONGEST_CALL
     last = max(record.end for record in fragments)
-    names = sorted({leg.uniqueid for record in fragments for leg in record.legs})
+    names = sorted(set().union(*map(_names, fragments)))
     found: dict[str, list[Stored]] = {}
     for start in range(0, len(names), MAX_VARIABLES):
         part = names[start : start + MAX_VARIABLES]

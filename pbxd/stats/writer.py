@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from pbxd.calls.agents import AgentTime
 from pbxd.calls.record import CallRecord
-from pbxd.errors import StoreBusy, StoreError
+from pbxd.errors import StoreError
 from pbxd.stats import dirty, rows
 from pbxd.stats.engine import database_name, database_path, fetch, many, native, open_engine, store_errors
 from pbxd.stats.fragments import MAX_VARIABLES, known_better
 from pbxd.stats.layout import QUARTERS, SLOT
+from pbxd.stats.lock import take_lock, take_server_lock
 from pbxd.stats.migrate import migrate
 from pbxd.stats.schema import BOX_KEYS, DEFAULT_BOX
 
@@ -143,6 +142,8 @@ class Writer:
         self._box = 0
         self.resolution = resolution
         self.calls_from = 0  # slot; what began before it was purged, and is not taken any more
+        self.calls = 0  # calls of this box in the store
+        self._change = 0  # of that number, by the transaction under way
         self._engine: AsyncEngine = open_engine(url)
         self._connection: AsyncConnection | None = None
         self._place = database_name(url)
@@ -181,11 +182,11 @@ class Writer:
             connection = await self._engine.connect()
             try:
                 if connection.dialect.name == "postgresql":
-                    await _take_server_lock(connection, self._box_name, self._place)
+                    await take_server_lock(connection, self._box_name, self._place)
                 self._box = await box_number(connection, self._box_name)
                 first = self._box * BOX_KEYS
-                find = native(connection, "SELECT max(id) FROM calls WHERE id >= ? AND id < ?")
-                last = (await connection.exec_driver_sql(find, (first, first + BOX_KEYS))).scalar_one()
+                find = "SELECT max(id), count(*) FROM calls WHERE id >= ? AND id < ?"
+                ((last, calls),) = await fetch(connection, find, (first, first + BOX_KEYS))
                 await self._read_state(connection)
                 await connection.commit()
             except BaseException:
@@ -193,6 +194,7 @@ class Writer:
                 await connection.close()
                 raise
         self._next_key = first + 1 if last is None else int(last) + 1
+        self.calls = int(calls)
         self._connection = connection
         return connection
 
@@ -230,6 +232,7 @@ class Writer:
     async def _in_turn(self, what: str, work: Callable[[AsyncConnection, int], Awaitable[T]]) -> T:
         async with self._turn:
             connection = await self._connect()
+            self._change = 0
             try:
                 with store_errors(what):
                     done = await work(connection, self._box)
@@ -237,6 +240,7 @@ class Writer:
             except BaseException:
                 await self._undo(connection)
                 raise
+            self.calls += self._change
             return done
 
     async def _undo(self, connection: AsyncConnection) -> None:
@@ -273,6 +277,7 @@ class Writer:
         self, connection: AsyncConnection, keyed: Sequence[tuple[int, CallRecord]], slots: set[int]
     ) -> None:
         await many(connection, INSERT_CALLS, [rows.call_row(number, self._box, record) for number, record in keyed])
+        self._change += len(keyed)
         for sql, make in INSERT_PARTS.values():
             await many(connection, sql, [row for number, record in keyed for row in make(number, record)])
         others = [(self._box, slot, number) for number, record in keyed for slot in sorted(dirty.other_slots(record))]
@@ -327,6 +332,7 @@ class Writer:
         places = [(self._box, slot, key) for key in keys for slot in slots]
         await many(connection, "DELETE FROM call_slots WHERE box = ? AND slot = ? AND call = ?", places)
         await many(connection, "DELETE FROM calls WHERE id = ?", [(key,) for key in keys])
+        self._change -= len(keys)
 
     async def vacuum(self) -> bool:
         """Let PostgreSQL use again what was deleted; False for SQLite, which does it in other ways. StoreError if it cannot."""
@@ -366,15 +372,6 @@ async def box_number(connection: AsyncConnection, name: str) -> int:
     return int(found)
 
 
-async def _take_server_lock(connection: AsyncConnection, box: str, place: str) -> None:
-    """The lock of the box's one writer; the server holds it for as long as the connection lives."""
-    take = native(connection, "SELECT pg_try_advisory_lock(hashtextextended(?, 0))")
-    if not (await connection.exec_driver_sql(take, (f"pbxd writer of {box}",))).scalar_one():
-        raise StoreBusy(
-            f"another pbxd is writing for {box} into {place}; stop it first, or give this box its own site.name"
-        )
-
-
 def _migrate(url: str) -> None:
     with store_errors("bringing the store to the newest schema"):
         migrate(url)
@@ -385,18 +382,3 @@ def _latest(records: Sequence[CallRecord]) -> list[CallRecord]:
     latest = {record.id: record for record in records}
     gone = {old for record in records for old in record.replaces}
     return [record for record in latest.values() if record.id not in gone]
-
-
-def take_lock(database: Path) -> int:
-    """The lock of the store's one writer. StoreBusy if another process holds it."""
-    try:
-        database.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(database.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StoreError(f"the store's folder {database.parent} cannot be written: {error.strerror}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(lock)
-        raise StoreBusy(f"another pbxd is writing {database}; stop it first, or use its control socket") from error
-    return lock

@@ -1,4 +1,4 @@
-"""Clocks that are set back, as tables of times."""
+"""Clocks that are set back, as tables of times; and the lines of real calls while the clock did what clocks do."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from lab.wallclock import CLOCKED, Clocked
 from pbxd.calls.cel import CelEvent, parse_line
 from pbxd.calls.clock import steady
 from pbxd.calls.interpreter import Interpreter, records
 from pbxd.calls.record import as_json
 from pbxd.calls.site import Site
 
+CLOCKS = Path(__file__).parent / "clocks"
+SITE = Site(["PJSIP/trunk-*"], ["1XX"])
 HOUR = 3_600_000_000
 
 
@@ -46,6 +49,15 @@ def test_times_do_not_run_back(told: list[tuple[str, float]], steadied: list[flo
     assert seconds(lines(*told)) == steadied
 
 
+@pytest.mark.parametrize("clocked", CLOCKED, ids=lambda clocked: clocked.name)
+def test_lines_become_the_record(clocked: Clocked) -> None:
+    interpreter = Interpreter(SITE)
+    lines = (CLOCKS / f"{clocked.name}.csv").read_bytes().splitlines()
+    record = [record for line in lines for record in interpreter.feed(line)][-1]
+    assert interpreter.open_calls == 0
+    assert clocked.faults(as_json(record)) == []
+
+
 @pytest.mark.parametrize("name", ["answered", "queue", "attended-then-blind", "park-retrieved", "conference"])
 @pytest.mark.parametrize("at", [3, 7, 11, 15, 25])
 def test_a_step_anywhere_leaves_one_record_with_times_in_order(name: str, at: int) -> None:
@@ -53,8 +65,8 @@ def test_a_step_anywhere_leaves_one_record_with_times_in_order(name: str, at: in
     text = (Path(__file__).parent / "journals" / f"{name}.csv").read_bytes().splitlines()
     moved = [parse_line(line) for line in text]
     moved = [event if n < at else event._replace(at=event.at - HOUR) for n, event in enumerate(moved)]
-    (expected,) = records(text, Site(["PJSIP/trunk-*"], ["1XX"]))
-    interpreter = Interpreter(Site(["PJSIP/trunk-*"], ["1XX"]))
+    (expected,) = records(text, SITE)
+    interpreter = Interpreter(SITE)
     made = [record for event in moved for record in interpreter.take(event)] + interpreter.finish()
     record = made[-1]
     assert {r.id for r in made} - set(record.replaces) == {expected.id}

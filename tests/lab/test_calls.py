@@ -14,7 +14,7 @@ from lab import scenarios
 from lab.asterisk import wait_until
 from lab.box import Box
 from lab.demo import match, place_all
-from tests.conftest import say
+from tests.conftest import reachable, say
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 NAMES = tuple(scenarios.EXPECTED)
@@ -28,10 +28,7 @@ SAME_SECOND = 1.0  # s; a CDR has whole seconds
 @pytest.fixture(scope="module")
 def called_box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
     """A box on which every scenario was called once."""
-    folder = tmp_path_factory.mktemp("calls")
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)
-    box = Box(folder, say)
+    box = Box(reachable(tmp_path_factory.mktemp("calls")), say)
     try:
         box.start()
         place_all(box, NAMES)

@@ -13,7 +13,7 @@ import pytest
 from lab import queueday
 from lab.asterisk import wait_until
 from lab.box import Box
-from tests.conftest import say
+from tests.conftest import reachable, say
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 ROUNDING = 1.0  # s; queue_log has whole seconds
@@ -44,10 +44,7 @@ class Day:
 
 @pytest.fixture(scope="module")
 def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
-    folder = tmp_path_factory.mktemp("queueday")
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)
-    box = Box(folder, say)
+    box = Box(reachable(tmp_path_factory.mktemp("queueday")), say)
     try:
         box.start()
         queueday.live_through(box)

@@ -34,8 +34,12 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 async def writer(url: str) -> AsyncIterator[Writer]:
+    """The store's writer; that it knows how many calls there are is asked at the end of each test."""
     made = await Writer.open(url)
     yield made
+    reader = Queries(url)
+    assert made.calls == (await reader.counts())["calls"]
+    await reader.close()
     await made.close()
 
 

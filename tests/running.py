@@ -1,0 +1,54 @@
+"""A pbxd process without an Asterisk, fed by files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from lab.asterisk import wait_until
+from lab.tree import environment
+
+CONFIG = """
+site: {{trunks: ["PJSIP/trunk-*"], extensions: [1XX]}}
+journal: {{cel: {folder}/log/pbxd.csv, queue_log: {folder}/log/queue_log, own: {folder}/own/own.csv, commit_interval: 10ms}}
+statistics: {{database: "sqlite+aiosqlite:///{folder}/state/stats.db"}}
+control: {{socket: {folder}/control.sock}}
+"""
+
+
+class Running:
+    """A pbxd process and its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = folder / "pbxd.yaml"
+        self.config.write_text(CONFIG.format(folder=folder))
+        self.journal = folder / "log" / "pbxd.csv"
+        self.journal.parent.mkdir()
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self, **extra: str) -> None:
+        command = [sys.executable, "-m", "pbxd.cli.daemon", "run", "-c", str(self.config)]
+        with (self.folder / "log.json").open("a") as log:
+            self.process = subprocess.Popen(command, stderr=log, env=environment() | extra, text=True)
+        wait_until(lambda: self.ctl("status").returncode == 0, "pbxd to answer")
+
+    def ctl(self, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pbxd.cli.main", "--socket", str(self.folder / "control.sock"), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment(), **options)  # type: ignore[call-overload, no-any-return]
+
+    def append(self, *files: Path) -> None:
+        with self.journal.open("ab") as journal:
+            for file in files:
+                journal.write(file.read_bytes())
+
+    def calls(self) -> int:
+        return int(json.loads(self.ctl("status", "--json").stdout)["store"]["calls"])
+
+    def kill(self) -> None:
+        """kill -9, if it runs still."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
