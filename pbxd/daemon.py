@@ -20,7 +20,7 @@ from typing import Any
 import structlog
 import uvicorn
 
-from pbxd import __version__, control, doctor, logs, metrics, notify
+from pbxd import __version__, doctor, logs, metrics, notify
 from pbxd.asterisk import events, snapshot
 from pbxd.asterisk.manager import ManagerSession
 from pbxd.asterisk.own_journal import OwnJournal
@@ -28,6 +28,8 @@ from pbxd.asterisk.wire import Message
 from pbxd.calls.live import LiveState
 from pbxd.config.load import load_with_notes
 from pbxd.config.schema import Config, changed, taken_up
+from pbxd.control.api import ControlApi, metrics_app
+from pbxd.control.server import ControlServer, bind, server
 from pbxd.errors import AmiError, ConfigError, ControlError, StoreError
 from pbxd.importing import ImportBatch, Imports
 from pbxd.ingest import Ingest
@@ -167,15 +169,15 @@ class Daemon:
         await self._ingest.open()
         self._imports = Imports(self._queries, self._writer, lambda: self.ingest.site)
 
-    async def _open_control(self, ladder: contextlib.AsyncExitStack) -> control.ControlServer:
+    async def _open_control(self, ladder: contextlib.AsyncExitStack) -> ControlServer:
         path = self.config.control.socket
-        link = control.bind(path)
+        link = bind(path)
         ladder.callback(path.unlink, missing_ok=True)
         ladder.callback(link.close)
         self._control_socket = link
-        return control.server(self, lambda: self.config.control.group)
+        return server(ControlApi(self).app(), lambda: self.config.control.group)
 
-    async def _until_stopped(self, server: control.ControlServer) -> None:
+    async def _until_stopped(self, server: ControlServer) -> None:
         await server.serve(sockets=[self._control_socket])
         if not self._stop.is_set():
             raise ControlError("the control server ended by itself")
@@ -185,11 +187,11 @@ class Daemon:
         if self.config.metrics.listen is None:
             return
         host, _, port = self.config.metrics.listen.rpartition(":")
-        app = control.metrics_app(self)
+        app = metrics_app(self)
         settings = uvicorn.Config(
             app, host=host.strip("[]"), port=int(port), log_config=None, lifespan="off", access_log=False
         )
-        server = control.ControlServer(settings)
+        server = ControlServer(settings)
         task = asyncio.create_task(server.serve())
 
         async def close() -> None:

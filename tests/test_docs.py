@@ -15,7 +15,7 @@ from pbxd.calls.record import as_json
 from pbxd.calls.site import Site
 from pbxd.cli import daemon as pbxd_cli
 from pbxd.cli import main as pbxctl_cli
-from pbxd.control import ControlApi
+from pbxd.control.api import ControlApi
 
 PROJECT = Path(__file__).parent.parent
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]

@@ -1,31 +1,16 @@
-"""The local API: HTTP over a Unix socket, for pbxctl and later for the web page and support. docs/control.md lists it.
-
-Who may connect is asked of the kernel (SO_PEERCRED) before a byte is read: root, the daemon's own user, and one group.
-"""
+"""The local API: HTTP over a Unix socket, for pbxctl and later for the web page and support. docs/control.md lists it."""
 
 from __future__ import annotations
 
-import asyncio
-import grp
 import json
-import os
-import pwd
 import re
-import socket
-import stat
-import struct
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
-import structlog
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pbxd.calls.record import CallRecord, as_json
 from pbxd.errors import ConfigError, ControlError, OutOfStep, PbxdError
@@ -36,11 +21,9 @@ from pbxd.stats.question import Question
 from pbxd.stats.report import Report
 from pbxd.watchers import Watchers
 
-log = structlog.get_logger("pbxd.control")
 LARGEST_LIMIT = 1_000_000_000  # "all": a listing is streamed, so its length costs no memory
 SOURCE_ID = re.compile("[0-9a-f]{16,64}")
 LONGEST_POSITION = 64  # characters: a time with its zone is the longest
-DRAIN = 1  # s that requests under way get at a stop
 
 
 class Subject(Protocol):
@@ -232,93 +215,6 @@ async def refuse(_request: Request, error: Exception) -> Response:
     return JSONResponse({"error": "\n".join(problems)}, status_code=400)
 
 
-def peer_of(link: socket.socket) -> tuple[int, int, int]:
-    """Process, user and group id of the other end of a Unix socket (unix(7), SO_PEERCRED)."""
-    pid, uid, gid = struct.unpack("3i", link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
-    return pid, uid, gid
-
-
-def may_connect(uid: int, gid: int, group: str | None) -> bool:
-    """Whether this user may use the control socket."""
-    if uid in (0, os.geteuid()):
-        return True
-    if group is None:
-        return False
-    try:
-        entry = grp.getgrnam(group)
-        return gid == entry.gr_gid or pwd.getpwuid(uid).pw_name in entry.gr_mem
-    except KeyError:
-        return False
-
-
-def guarded(group: Callable[[], str | None]) -> type[H11Protocol]:
-    """A connection that closes at once when its peer may not connect."""
-
-    class Guarded(H11Protocol):
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            link = transport.get_extra_info("socket")
-            pid, uid, gid = peer_of(link)
-            if may_connect(uid, gid, group()):
-                super().connection_made(transport)
-                return
-            log.warning("control connection refused", pid=pid, uid=uid)
-            super().connection_made(transport)
-            transport.write(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-            transport.close()
-
-        def data_received(self, data: bytes) -> None:
-            if not self.transport.is_closing():  # what a refused peer sent is not read
-                super().data_received(data)
-
-    return Guarded
-
-
-class ControlServer(uvicorn.Server):
-    """uvicorn on our socket; signals are the daemon's own business."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
-        yield
-
-
-def bind(path: Path) -> socket.socket:
-    """The listening socket. A dead one of an earlier run is replaced, a living one is not. ControlError if it cannot be made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        if not stat.S_ISSOCK(path.stat().st_mode):
-            raise ControlError(f"{path} is in the way: it is no socket")
-        with socket.socket(socket.AF_UNIX) as probe:
-            try:
-                probe.connect(str(path))
-            except ConnectionRefusedError:
-                path.unlink()
-            else:
-                raise ControlError(f"another pbxd listens on {path}")
-    link = socket.socket(socket.AF_UNIX)
-    try:
-        link.bind(str(path))
-        path.chmod(0o666)  # who may connect is decided by credentials, in `may_connect`
-    except OSError as error:
-        link.close()
-        raise ControlError(f"{path} cannot be made: {error.strerror}") from error
-    return link
-
-
 def metrics_app(subject: Subject) -> Starlette:
     """The metrics alone, for a TCP port."""
     return Starlette(routes=[Route("/metrics", ControlApi(subject).metrics)])
-
-
-def server(subject: Subject, group: Callable[[], str | None]) -> ControlServer:
-    """The API on uvicorn; `await serve(sockets=[...])` runs it, `should_exit = True` ends it."""
-    config = uvicorn.Config(
-        ControlApi(subject).app(),
-        http=guarded(group),
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=DRAIN,
-        server_header=False,
-    )
-    return ControlServer(config)
