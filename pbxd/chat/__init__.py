@@ -1,0 +1,1 @@
+"""Chats: rooms, messages, delivery, and SIP MESSAGE in and out."""

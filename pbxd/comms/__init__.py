@@ -1,0 +1,1 @@
+"""What the stores of communications share: keys, the database, people and what they may, the audit log."""

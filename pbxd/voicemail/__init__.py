@@ -1,0 +1,1 @@
+"""Voicemail: an index of what Asterisk keeps, and what is done with it by AMI."""
