@@ -198,8 +198,9 @@ class Recorder:
         waiting = set(channels)
         had = {self._of_channel[channel] for channel in waiting if channel in self._of_channel}
         while waiting:
-            call = self._map.call(waiting.pop())
-            waiting -= call
+            oldest = min(waiting, key=id_order)
+            call = self._map.call(oldest)
+            waiting -= call | {oldest}
             if call:
                 done += self._decide(call, now)
         for name in sorted(had):
@@ -240,9 +241,9 @@ class Recorder:
             done += self._follow(
                 recording, talk, now, wanted=talk in wanted, beep=verdicts[talk].consent is Consent.BEEP
             )
-        in_talks = set().union(*talks) if talks else set()
+        alone = call.difference(*talks)
         for segment in recording.segments:
-            if segment.going_on and segment.uniqueid not in in_talks:
+            if segment.going_on and segment.uniqueid in alone:
                 done += self._want(segment, now, wanted=False)
         if len(recording.segments) != before or done:
             # The state is written before Asterisk is asked: a kill between the two leaves nothing that nobody knows of.
@@ -269,7 +270,7 @@ class Recorder:
         found: list[frozenset[str]] = []
         waiting = {channel for channel in call if self.channels[channel].bridge}
         while waiting:
-            together = self._map.conversation(next(iter(waiting)))
+            together = self._map.conversation(min(waiting, key=id_order))
             waiting -= together
             people = frozenset(one for one in together if not is_local(self.channels[one].name))
             if len(people) > 1:

@@ -128,7 +128,7 @@ def test_attended_transfer_is_one_recording() -> None:
     assert stage.asked == ["record PJSIP/101-00000001", "mute PJSIP/101-00000001", "record PJSIP/102-00000003"]
     stage.bridge("a", 4)
     stage.hang_up(2, 3)
-    assert stage.asked[3:] == ["mute PJSIP/102-00000003", "hear PJSIP/101-00000001"]
+    assert sorted(stage.asked[3:]) == ["hear PJSIP/101-00000001", "mute PJSIP/102-00000003"]
     stage.hang_up(4, 1)
     told = stage.told()
     assert [(s["left"], s["left_party"], s["right_parties"]) for s in told["segments"]] == [
