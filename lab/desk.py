@@ -159,14 +159,14 @@ class Desk:
         process.stdin.write(json.dumps({"do": what, **values}).encode() + b"\n")
         process.stdin.flush()
 
-    def phone(self, number: str, address: str = "") -> None:
-        """Put a phone on the desk, if it is not there."""
+    def phone(self, number: str, address: str = "", *, tone: int = 440) -> None:
+        """Put a phone on the desk, if it is not there. It speaks a tone of `tone` Hz."""
         if number in self._phones:
             return
         command = [sys.executable, "-m", "lab.softphone", self.asterisk.address, number]
         with (self.asterisk.folder / f"softphone-{number}.log").open("ab") as log:
             process = self._phones[number] = subprocess.Popen(
-                [*command, address or self.asterisk.phone(number)],
+                [*command, address or self.asterisk.phone(number), str(tone)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -84,7 +84,7 @@ class Account(pj.Account):  # type: ignore[misc]
 class Telephone:
     """The phone, and the library under it."""
 
-    def __init__(self, registrar: str, number: str, address: str) -> None:
+    def __init__(self, registrar: str, number: str, address: str, tone: str = str(TONE_HZ)) -> None:
         self.registrar = registrar
         self.endpoint = pj.Endpoint()
         self.endpoint.libCreate()
@@ -102,7 +102,7 @@ class Telephone:
         self.tone = pj.ToneGenerator()
         self.tone.createToneGenerator(8000, 1)
         sound = pj.ToneDesc()
-        sound.freq1, sound.freq2, sound.on_msec, sound.off_msec = TONE_HZ, 0, 1000, 0
+        sound.freq1, sound.freq2, sound.on_msec, sound.off_msec = int(tone), 0, 1000, 0
         self.tone.play(pj.ToneDescVector([sound]), True)
         self.numbers = count(1)
         self.lines: dict[str, Line] = {}

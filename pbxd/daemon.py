@@ -14,8 +14,10 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import structlog
 import uvicorn
@@ -33,8 +35,19 @@ from pbxd.control.server import ControlServer, bind, server
 from pbxd.errors import AmiError, ConfigError, ControlError, StoreError
 from pbxd.importing import ImportBatch, Imports
 from pbxd.ingest import Ingest
+from pbxd.recording.monitor import Monitor
+from pbxd.recording.recorder import Recorder
 from pbxd.reports.scheduler import Scheduler
-from pbxd.settings import ami_settings, ingest_settings, keep_of, report_settings, site_of, zone_of
+from pbxd.settings import (
+    ami_settings,
+    ingest_settings,
+    keep_of,
+    monitor_settings,
+    recorder_rules,
+    report_settings,
+    site_of,
+    zone_of,
+)
 from pbxd.stats import retention
 from pbxd.stats.engine import database_path
 from pbxd.stats.queries import Queries
@@ -75,12 +88,21 @@ class Daemon:
         self._imports: Imports | None = None
         self.scheduler = Scheduler(config.reports, zone_of(config), self._scheduled)
         self.voice = VoiceQuality(OwnJournal(config.journal.own), time.time)
-        self.ami = ManagerSession(
-            ami_settings(config),
-            self._handlers(),
-            self._connected,
-            self.live_state.clear,
+        self.ami = ManagerSession(ami_settings(config), {}, self._connected, self._disconnected)
+        self.monitor = self._monitor() if config.recording.enabled else None
+        self.ami.handlers = self._handlers()
+
+    def _monitor(self) -> Monitor:
+        """What records calls."""
+        zone = ZoneInfo(zone_of(self.config))
+        recorder = Recorder(
+            site_of(self.config), recorder_rules(self.config), lambda at: datetime.fromtimestamp(at / 1_000_000, zone)
         )
+        settings = monitor_settings(self.config)
+        return Monitor(recorder, self.ami, self.live_state, settings, clock=time.time, on_ready=self._recorded)
+
+    def _recorded(self, name: str) -> None:
+        log.info("a recording is complete", recording=name)
 
     def _handlers(self) -> dict[str, Callable[[Message], None]]:
         """What is done at each AMI event."""
@@ -92,7 +114,11 @@ class Daemon:
             live["Hangup"](event)
             self.voice.hangup(event)
 
-        return handlers | {"Hangup": hangup}
+        handlers["Hangup"] = hangup
+        if self.monitor is not None:
+            for name, then in self.monitor.handlers().items():
+                handlers[name] = in_turn(handlers[name], then) if name in handlers else then
+        return handlers
 
     @property
     def queries(self) -> Queries:
@@ -131,6 +157,7 @@ class Daemon:
                 watchdog = tasks.create_task(self._watchdog())
                 reconcile = tasks.create_task(supervise("reconcile", self._reconcile))
                 rolling = tasks.create_task(supervise("rollups", self._roll_up))
+                recording = tasks.create_task(supervise("recorder", self.monitor.run)) if self.monitor else None
                 mailing = tasks.create_task(supervise("reports", self.scheduler.run))
                 serving = tasks.create_task(self._until_stopped(server))
                 if ami is None:
@@ -143,7 +170,7 @@ class Daemon:
                 notify.notify("STOPPING=1")
                 self.watchers.close()
                 server.should_exit = True
-                for task in (ami, reconcile, rolling, mailing, watchdog):
+                for task in (ami, recording, reconcile, rolling, mailing, watchdog):
                     if task is not None:
                         task.cancel()
                 await asyncio.wait([serving])
@@ -275,6 +302,13 @@ class Daemon:
         alive = [row.get("Uniqueid") for row in found.channels]
         self.ingest.channels_alive(alive, int(asked * 1_000_000))
         self.voice.keep(alive)
+        if self.monitor is not None:
+            self.monitor.connected()
+
+    def _disconnected(self) -> None:
+        self.live_state.clear()
+        if self.monitor is not None:
+            self.monitor.disconnected()
 
     def _hangup(self) -> None:
         """SIGHUP: reload, and say in the log how it went."""
@@ -333,6 +367,7 @@ class Daemon:
                 "path": str(self.config.journal.cel),
             },
             "reports": self.scheduler.status(),
+            "recording": self.monitor.status() if self.monitor is not None else None,
             "voice": {"written": self.voice.written, "failed": self.voice.failed},
             "store": {"calls": self.writer.calls, "path": str(path)},
             "disk": {"free": shutil.disk_usage(path.parent).free, "path": str(path.parent)},
@@ -375,6 +410,16 @@ class Daemon:
     def metrics(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return metrics.render(self.status())
+
+
+def in_turn(first: Callable[[Message], None], then: Callable[[Message], None]) -> Callable[[Message], None]:
+    """Both, one after the other."""
+
+    def both(event: Message) -> None:
+        first(event)
+        then(event)
+
+    return both
 
 
 def rss() -> int:

@@ -18,6 +18,7 @@ PbxdError
 ├── StoreError             the statistics store
 │   ├── StoreBusy          another process is its writer
 │   └── StoreFull          the disk is full: what is pending stays in the journal
+├── RecordingError         a call cannot be recorded, paused or resumed
 ├── SnippetError           Asterisk's configuration folder cannot take what we would add
 ├── ReportError            a report cannot be made, read, drawn or written
 ├── MailError              a mail was not taken
@@ -109,6 +110,10 @@ class StoreBusy(StoreError):
 
 class StoreFull(StoreError):
     """The disk is full. Nothing committed is lost; what is pending stays in the journal."""
+
+
+class RecordingError(PbxdError):
+    """A call cannot be recorded, paused or resumed; the message says why."""
 
 
 class SnippetError(PbxdError):

@@ -25,11 +25,12 @@ COLUMNS = (  # in the order of pbxd.calls.cel.COLUMNS
     "CHANNEL(userfield)", "userdeftype", "eventextra",
 )  # fmt: skip
 
-READ = ("system", "call", "agent", "reporting")  # contacts and FullyBooted; channels, bridges, holds; queues; RTCP
+# Contacts and FullyBooted; channels, bridges, holds; queues; RTCP; that a key is pressed, which pauses a recording.
+READ = ("system", "call", "agent", "reporting", "dtmf")
 WRITE = (
     "system",
     "reporting",
-)  # Filter, CoreShowChannels, CoreSettings, PJSIPShowEndpoints: nothing that acts on a call
+)  # Filter, CoreShowChannels, CoreSettings, PJSIPShowEndpoints, MixMonitor, MixMonitorMute: nothing else acts on a call
 
 
 def cel(header: str, *, events: tuple[str, ...] = EVENTS) -> str:

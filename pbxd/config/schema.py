@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, Field, SecretStr, model_validator
 
+from pbxd.config.part import RESTART, Part, at_start
+from pbxd.config.recording import Recording
 from pbxd.config.values import (
     AbsolutePath,
     Address,
@@ -18,19 +20,6 @@ from pbxd.config.values import (
     Size,
     Zone,
 )
-
-RESTART: dict[str, Any] = {"restart": True}  # a change of this key takes effect at the next start, not at a reload
-
-
-def at_start(default: Any, text: str) -> Any:  # noqa: ANN401 - pydantic's own Field is Any
-    """A key whose change needs a restart."""
-    return Field(default, description=text, json_schema_extra=RESTART)
-
-
-class Part(BaseModel):
-    """A group of keys; unknown ones are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
 
 
 class Site(Part):
@@ -228,6 +217,7 @@ class Config(Part):
     journal: Journal = Field(default_factory=Journal)
     statistics: Statistics = Field(default_factory=Statistics)
     reports: Reports = Field(default_factory=Reports)
+    recording: Recording = Field(default_factory=Recording)
     control: Control = Field(default_factory=Control)
     metrics: Metrics = Field(default_factory=Metrics)
     log: Log = Field(default_factory=Log)

@@ -2,8 +2,8 @@
 
 Each conversation that the rules want has one channel under a MixMonitor: its oldest one. When that leaves and others go on talking,
 the next oldest follows; the pieces are one recording, for as long as any channel of the call is there. While a party is on hold,
-while the recording is paused, or while someone takes part of whom the rules say never, the MixMonitor is muted and the time is
-noted: what it wrote around the edges is silenced when the pieces are put together.
+while the recording is paused, or while someone takes part of whom the rules say never, nothing is kept: the times are noted, and
+the sound is silenced when the pieces are put together. For a pause and a never the MixMonitor is muted too.
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ class Recorder:
             recording = self._begin(call, now)
         if recording is None:
             return done
-        before = len(recording.segments)
+        before = sum(len(segment.wanted) for segment in recording.segments)
         for uniqueid in call - recording.channels:
             recording.channels.add(uniqueid)
             self._of_channel[uniqueid] = recording.id
@@ -244,8 +244,8 @@ class Recorder:
         alone = call.difference(*talks)
         for segment in recording.segments:
             if segment.going_on and segment.uniqueid in alone:
-                done += self._want(segment, now, wanted=False)
-        if len(recording.segments) != before or done:
+                segment.want(now, wanted=False)
+        if sum(len(segment.wanted) for segment in recording.segments) != before or done:
             # The state is written before Asterisk is asked: a kill between the two leaves nothing that nobody knows of.
             done.insert(0, Save(recording))
         return done
@@ -354,16 +354,17 @@ class Recorder:
                 recording.consent = Consent.ANNOUNCEMENT
             done.append(Start(recording.id, number, channel.name, beep))
         heard = len([one for one in talk if not self.channels[one].held]) > 1
+        allowed = wanted and not recording.paused
         for number, segment in enumerate(running):
             others = {self._party(self.channels[one]).endpoint for one in talk if one != segment.uniqueid}
             segment.right += sorted(others - set(segment.right))
             # Two recorded conversations that became one have two MixMonitors: the first one hears all of it.
-            keep = wanted and heard and not recording.paused and number == 0
-            done += self._want(segment, now, wanted=keep)
+            segment.want(now, wanted=allowed and heard and number == 0)
+            done += self._mute(segment, muted=not allowed)
         return done
 
-    def _want(self, segment: Segment, now: int, *, wanted: bool) -> list[Command]:
-        if segment.muted is not wanted:
+    def _mute(self, segment: Segment, *, muted: bool) -> list[Command]:
+        if segment.muted is muted:
             return []
-        segment.want(now, wanted=wanted)
-        return [Mute(segment.channel, on=not wanted)] if segment.at is not None else []
+        segment.muted = muted
+        return [Mute(segment.channel, on=muted)] if segment.at is not None else []

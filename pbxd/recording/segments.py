@@ -32,9 +32,8 @@ class Segment:
     end: int | None = None  # when it stopped; None: it goes on
     left: str = ""  # endpoint of the recorded party
     right: list[str] = field(default_factory=list)  # endpoints of those whom it heard
-    wanted: list[list[int | None]] = field(
-        default_factory=list
-    )  # from when to when (None: on) people talked and might be recorded
+    wanted: list[list[int | None]] = field(default_factory=list)  # from when to when (None: on) what is said is kept
+    muted: bool = False  # Asterisk writes silence: nothing of what is said may be anywhere, not even in the spool
 
     @property
     def going_on(self) -> bool:
@@ -54,11 +53,6 @@ class Segment:
         self.want(now, wanted=False)
         if self.end is None:
             self.end = now
-
-    @property
-    def muted(self) -> bool:
-        """Whether nothing of what is said now is to be kept."""
-        return not self.wanted or self.wanted[-1][1] is not None
 
 
 @dataclass(slots=True)
