@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pbxd.recording.segments import Recording
+from pbxd.recording.segments import Recording, Segment
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
     """Put a MixMonitor on a channel."""
 
-    folder: str
-    number: int
-    channel: str
+    segment: Segment
     beep: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Mute:
-    """Mute the MixMonitors of a channel, or let them hear again."""
+class Stop:
+    """Take that MixMonitor off the channel, and leave others that it has."""
 
-    channel: str
-    on: bool
+    segment: Segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,4 +36,4 @@ class Finish:
     recording: Recording
 
 
-Command = Start | Mute | Save | Finish
+Command = Start | Stop | Save | Finish

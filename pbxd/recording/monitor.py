@@ -18,9 +18,9 @@ import structlog
 from pbxd.asterisk.events import BRIDGES, CHANNELS, KEYS
 from pbxd.calls.live import Event, LiveState
 from pbxd.errors import AmiError, RecordingError
-from pbxd.recording.commands import Command, Finish, Mute, Save, Start
+from pbxd.recording.commands import Command, Finish, Save, Start, Stop
 from pbxd.recording.recorder import Recorder
-from pbxd.recording.segments import Recording
+from pbxd.recording.segments import Recording, Segment
 from pbxd.recording.stage import complete, left_behind, names, open_spool, write_state
 
 FOLLOWED = (*CHANNELS, *BRIDGES, "QueueCallerJoin", "QueueCallerLeave")
@@ -33,8 +33,8 @@ log = structlog.get_logger("pbxd.recording")
 class Asterisk(Protocol):
     """What is needed of the AMI session."""
 
-    async def action(self, name: str, **headers: str) -> object:
-        """Send an action; AmiError if it fails."""
+    async def action(self, name: str, **headers: str) -> Event:
+        """Send an action and give its answer; AmiError if it fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +166,9 @@ class Monitor:
         if isinstance(command, Save):
             await self._save(command)
         elif isinstance(command, Start):
-            await self._start(command)
-        elif isinstance(command, Mute):
-            await self._mute(command)
+            await self._start(command.segment, beep=command.beep)
+        elif isinstance(command, Stop):
+            await self._stop(command.segment)
         else:
             task = asyncio.create_task(self._finish(command))
             self._finishing.add(task)
@@ -187,26 +187,20 @@ class Monitor:
         self.counters.last_error = f"{what}: {error.strerror or error}"
         log.error(what, error=str(error))
 
-    async def _start(self, command: Start) -> None:
+    async def _start(self, segment: Segment, *, beep: bool) -> None:
+        if not segment.going_on:
+            return  # it was stopped while this waited
         settings = self._settings
         try:
             self._room()
-            segment = next(
-                segment
-                for recording in self.recorder.recordings.values()
-                for segment in recording.segments
-                if (segment.folder, segment.number) == (command.folder, command.number)
-            )
-            received, sent = (settings.spool_in_asterisk / command.folder / name for name in names(segment))
-            options = f"r({received})t({sent})" + (f"pB({settings.beep_every})" if command.beep else "")
-            await self._asterisk.action("MixMonitor", Channel=command.channel, Options=options)
-        except StopIteration:
-            return  # the call ended while this waited
+            received, sent = (settings.spool_in_asterisk / segment.folder / name for name in names(segment))
+            options = f"r({received})t({sent})" + (f"pB({settings.beep_every})" if beep else "")
+            answer = await self._asterisk.action("MixMonitor", Channel=segment.channel, Options=options)
         except (AmiError, RecordingError) as error:
-            log.warning("a call is not recorded", channel=command.channel, error=str(error))
-            self._do(self.recorder.refused(command, str(error), self._now()))
+            log.warning("a call is not recorded", channel=segment.channel, error=str(error))
+            self._do(self.recorder.refused(segment, str(error), self._now()))
         else:
-            self._do(self.recorder.started(command, self._now()))
+            self._do(self.recorder.started(segment, self._now(), answer.get("MixMonitorID")))
 
     def _room(self) -> None:
         """RecordingError if the spool is missing or nearly full: calls go on, and are not recorded."""
@@ -220,13 +214,14 @@ class Monitor:
         if self.counters.last_error.startswith("the spool"):
             self.counters.last_error = ""
 
-    async def _mute(self, command: Mute) -> None:
+    async def _stop(self, segment: Segment) -> None:
+        if segment.at is None or segment.uniqueid not in self.recorder.channels:
+            return
         try:
-            await self._asterisk.action(
-                "MixMonitorMute", Channel=command.channel, Direction="both", State="1" if command.on else "0"
-            )
-        except AmiError as error:  # the time is noted and silenced later, whatever Asterisk does
-            log.info("Asterisk did not mute a recording", channel=command.channel, error=str(error))
+            await self._asterisk.action("StopMixMonitor", Channel=segment.channel, MixMonitorID=segment.monitor)
+        except AmiError as error:
+            # The channel is gone, most often. If not, what is written from now on is left out when the pieces are put together.
+            log.info("Asterisk did not stop a recording", channel=segment.channel, error=str(error))
 
     async def _finish(self, command: Finish) -> None:
         recording = command.recording

@@ -2,8 +2,8 @@
 
 Each conversation that the rules want has one channel under a MixMonitor: its oldest one. When that leaves and others go on talking,
 the next oldest follows; the pieces are one recording, for as long as any channel of the call is there. While a party is on hold,
-while the recording is paused, or while someone takes part of whom the rules say never, nothing is kept: the times are noted, and
-the sound is silenced when the pieces are put together. For a pause and a never the MixMonitor is muted too.
+while the recording is paused, or while someone takes part of whom the rules say never, there is no MixMonitor: nothing of that time
+is anywhere. (Muting would do less: after music on hold, Asterisk 22's MixMonitor does not hear the other side any more.)
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import datetime
 from pbxd.calls.cel import id_order
 from pbxd.calls.live import LiveChannel
 from pbxd.calls.site import Site
-from pbxd.recording.commands import Command, Finish, Mute, Save, Start
+from pbxd.recording.commands import Command, Finish, Save, Start, Stop
 from pbxd.recording.conversations import Conversations, is_local
 from pbxd.recording.policy import CallFacts, Consent, Party, Rule, Verdict, judge
 from pbxd.recording.segments import Recording, Segment
@@ -160,33 +160,25 @@ class Recorder:
                     done.append(Save(recording))
         return done
 
-    def started(self, command: Start, at: int) -> list[Command]:
+    def started(self, segment: Segment, at: int, monitor: str) -> list[Command]:
         """Asterisk writes since `at`."""
-        for recording, segment in self._segments(command.folder, command.number):
-            segment.at = at
-            muted: list[Command] = [Mute(command.channel, on=True)] if segment.muted else []
-            return [*muted, Save(recording)]
-        return []
+        segment.at, segment.monitor = at, monitor
+        return [Save(recording) for recording in self._recordings_of(segment)]
 
-    def refused(self, command: Start, why: str, now: int) -> list[Command]:
+    def refused(self, segment: Segment, why: str, now: int) -> list[Command]:
         """Asterisk does not record that channel: it is gone already, or the folder cannot be written."""
-        for recording, segment in self._segments(command.folder, command.number):
-            segment.stop(now)
-            self.counters.refused += 1
-            if command.channel in {channel.name for channel in self.channels.values()}:
-                recording.faults.append(f"Asterisk did not record {command.channel}: {why}")
-            return [Save(recording)]
-        return []
+        segment.stop(now)
+        self.counters.refused += 1
+        found = self._recordings_of(segment)
+        for recording in found:
+            if segment.uniqueid in self.channels:
+                recording.faults.append(f"Asterisk did not record {segment.channel}: {why}")
+        return [Save(recording) for recording in found]
 
     # What is decided
 
-    def _segments(self, folder: str, number: int) -> Iterable[tuple[Recording, Segment]]:
-        return (
-            (recording, segment)
-            for recording in self.recordings.values()
-            for segment in recording.segments
-            if (segment.folder, segment.number) == (folder, number)
-        )
+    def _recordings_of(self, segment: Segment) -> list[Recording]:
+        return [recording for recording in self.recordings.values() if segment in recording.segments]
 
     def _recording_of(self, channels: Iterable[str]) -> Recording | None:
         names = {self._of_channel[channel] for channel in channels if channel in self._of_channel}
@@ -232,7 +224,6 @@ class Recorder:
             recording = self._begin(call, now)
         if recording is None:
             return done
-        before = sum(len(segment.wanted) for segment in recording.segments)
         for uniqueid in call - recording.channels:
             recording.channels.add(uniqueid)
             self._of_channel[uniqueid] = recording.id
@@ -244,8 +235,8 @@ class Recorder:
         alone = call.difference(*talks)
         for segment in recording.segments:
             if segment.going_on and segment.uniqueid in alone:
-                segment.want(now, wanted=False)
-        if sum(len(segment.wanted) for segment in recording.segments) != before or done:
+                done += self._stop(segment, now)
+        if done:
             # The state is written before Asterisk is asked: a kill between the two leaves nothing that nobody knows of.
             done.insert(0, Save(recording))
         return done
@@ -337,34 +328,30 @@ class Recorder:
     def _follow(
         self, recording: Recording, talk: frozenset[str], now: int, *, wanted: bool, beep: bool
     ) -> list[Command]:
-        """One MixMonitor on this conversation, which hears what is to be kept and nothing else."""
-        for one in talk:
+        """One MixMonitor on this conversation, while what is said is to be kept."""
+        for one in sorted(talk, key=id_order):
             party = self._party(self.channels[one])
             recording.parties.setdefault(party.endpoint, party)
+        heard = len([one for one in talk if not self.channels[one].held]) > 1
         running = [segment for segment in recording.segments if segment.going_on and segment.uniqueid in talk]
-        done: list[Command] = []
-        if not running and wanted:
+        # Two recorded conversations that became one have two MixMonitors: the first one hears all of it.
+        kept = running[:1] if wanted and heard and not recording.paused else []
+        done = [command for segment in running[len(kept) :] for command in self._stop(segment, now)]
+        if wanted and heard and not recording.paused and not kept:
             channel = self.channels[min(talk, key=id_order)]
             number = sum(segment.folder == recording.id for segment in recording.segments)
             party = self._party(channel)
-            running = [Segment(recording.id, number, channel.uniqueid, channel.name, now, left=party.endpoint)]
-            recording.segments += running
+            kept = [Segment(recording.id, number, channel.uniqueid, channel.name, now, left=party.endpoint)]
+            recording.segments += kept
             recording.consent = Consent.BEEP if beep else recording.consent
             if talk & self._consented:
                 recording.consent = Consent.ANNOUNCEMENT
-            done.append(Start(recording.id, number, channel.name, beep))
-        heard = len([one for one in talk if not self.channels[one].held]) > 1
-        allowed = wanted and not recording.paused
-        for number, segment in enumerate(running):
+            done.append(Start(kept[0], beep))
+        for segment in kept:
             others = {self._party(self.channels[one]).endpoint for one in talk if one != segment.uniqueid}
             segment.right += sorted(others - set(segment.right))
-            # Two recorded conversations that became one have two MixMonitors: the first one hears all of it.
-            segment.want(now, wanted=allowed and heard and number == 0)
-            done += self._mute(segment, muted=not allowed)
         return done
 
-    def _mute(self, segment: Segment, *, muted: bool) -> list[Command]:
-        if segment.muted is muted:
-            return []
-        segment.muted = muted
-        return [Mute(segment.channel, on=muted)] if segment.at is not None else []
+    def _stop(self, segment: Segment, now: int) -> list[Command]:
+        segment.stop(now)
+        return [Stop(segment)]

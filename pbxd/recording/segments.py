@@ -1,7 +1,7 @@
 """What is known of a recording while it is made: its segments, its pauses, and how both are written down beside the sound.
 
 A segment is what one MixMonitor on one channel writes: `N.rx.wav` is what came from that party, `N.tx.wav` what it heard of the
-others. Times are microseconds since the epoch. Pure.
+others. All of it is kept; where nothing may be kept there is no MixMonitor. Times are microseconds since the epoch. Pure.
 """
 
 from __future__ import annotations
@@ -32,25 +32,15 @@ class Segment:
     end: int | None = None  # when it stopped; None: it goes on
     left: str = ""  # endpoint of the recorded party
     right: list[str] = field(default_factory=list)  # endpoints of those whom it heard
-    wanted: list[list[int | None]] = field(default_factory=list)  # from when to when (None: on) what is said is kept
-    muted: bool = False  # Asterisk writes silence: nothing of what is said may be anywhere, not even in the spool
+    monitor: str = ""  # Asterisk's id of the MixMonitor
 
     @property
     def going_on(self) -> bool:
         """Whether Asterisk writes to its files still."""
         return self.end is None
 
-    def want(self, now: int, *, wanted: bool) -> None:
-        """From now on what is said is kept, or is not."""
-        is_wanted = bool(self.wanted) and self.wanted[-1][1] is None
-        if wanted and not is_wanted:
-            self.wanted.append([now, None])
-        elif is_wanted and not wanted:
-            self.wanted[-1][1] = now
-
     def stop(self, now: int) -> None:
-        """It has ended."""
-        self.want(now, wanted=False)
+        """What comes from now on is not in it."""
         if self.end is None:
             self.end = now
 
@@ -144,13 +134,11 @@ def finished(recording: Recording, files: Mapping[tuple[str, int], tuple[str, st
         told.append(
             {
                 "at": segment.at,
+                "end": segment.end or end,
                 "left": left,
                 "right": right,
                 "left_party": segment.left,
                 "right_parties": segment.right,
-                "keep": [
-                    [since, until if until is not None else segment.end or end] for since, until in segment.wanted
-                ],
             }
         )
     gaps = [*recording.gaps, *((since, end) for since in recording.pauses.values() if since < end)]

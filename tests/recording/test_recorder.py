@@ -10,7 +10,7 @@ import pytest
 
 from pbxd.calls.live import LiveChannel
 from pbxd.calls.site import Site, dial_pattern
-from pbxd.recording.commands import Command, Finish, Mute, Start
+from pbxd.recording.commands import Command, Finish, Start, Stop
 from pbxd.recording.policy import Consent, Mode, Rule
 from pbxd.recording.recorder import Recorder, RecorderRules
 from pbxd.recording.segments import Recording, finished, recording_of, state_of
@@ -36,10 +36,10 @@ class Stage:
         """Carry out what was decided, as Asterisk would."""
         for command in commands:
             if isinstance(command, Start):
-                self.asked.append(f"record {command.channel}")
-                self.do(self.recorder.started(command, self.now))
-            elif isinstance(command, Mute):
-                self.asked.append(f"{'mute' if command.on else 'hear'} {command.channel}")
+                self.asked.append(f"record {command.segment.channel}")
+                self.do(self.recorder.started(command.segment, self.now, "0x1"))
+            elif isinstance(command, Stop):
+                self.asked.append(f"stop {command.segment.channel}")
             elif isinstance(command, Finish):
                 self.done.append(command.recording)
             else:
@@ -101,7 +101,7 @@ def test_a_call() -> None:
     assert (told["id"], told["call"], told["caller"], told["dialled"]) == ("1.1", "1.1", "101", "102")
     (segment,) = told["segments"]
     assert (segment["left_party"], segment["right_parties"]) == ("PJSIP/101", ["PJSIP/102"])
-    assert segment["keep"] == [[segment["at"], segment["at"] + SECOND]]  # until one was gone
+    assert segment["end"] == segment["at"] + SECOND  # until one was gone
     assert told["gaps"] == []
     assert stage.recorder.recordings == {}
 
@@ -125,19 +125,20 @@ def test_attended_transfer_is_one_recording() -> None:
     stage.new(3, "PJSIP/102", exten="103")
     stage.new(4, "PJSIP/103", linked=3)
     stage.bridge("b", 3, 4)
-    assert stage.asked == ["record PJSIP/101-00000001", "record PJSIP/102-00000003"]
+    assert stage.asked == ["record PJSIP/101-00000001", "stop PJSIP/101-00000001", "record PJSIP/102-00000003"]
     stage.bridge("a", 4)
     stage.hang_up(2, 3)
-    assert len(stage.asked) == 2
+    assert stage.asked[3:] == ["record PJSIP/101-00000001", "stop PJSIP/102-00000003"]
     stage.hang_up(4, 1)
     told = stage.told()
     assert [(s["left"], s["left_party"], s["right_parties"]) for s in told["segments"]] == [
-        ("1.1-0.rx.wav", "PJSIP/101", ["PJSIP/102", "PJSIP/103"]),
+        ("1.1-0.rx.wav", "PJSIP/101", ["PJSIP/102"]),
         ("1.3-0.rx.wav", "PJSIP/102", ["PJSIP/103"]),
+        ("1.1-1.rx.wav", "PJSIP/101", ["PJSIP/102", "PJSIP/103"]),  # 102 is in there still, for a moment
     ]
-    first, second = (segment["keep"] for segment in told["segments"])
-    assert len(first) == 2
-    assert first[0][1] <= second[0][0] < second[0][1] <= first[1][0]  # one after the other
+    one, two, three = told["segments"]
+    assert one["end"] <= two["at"]
+    assert two["end"] <= three["at"] + SECOND
     assert {party["number"] for party in told["parties"]} == {"101", "102", "103"}
 
 
@@ -161,9 +162,7 @@ def test_parked_and_fetched() -> None:
     stage.new(3, "PJSIP/103")
     stage.bridge("c", 1, 3)
     stage.hang_up(3, 1)
-    (segment,) = stage.told()["segments"]
-    assert len(segment["keep"]) == 2
-    assert segment["right_parties"] == ["PJSIP/102", "PJSIP/103"]
+    assert [segment["right_parties"] for segment in stage.told()["segments"]] == [["PJSIP/102"], ["PJSIP/103"]]
 
 
 def test_local_channels_are_no_parties() -> None:
@@ -208,10 +207,9 @@ def test_hold_is_silence(who: int) -> None:
     stage.call()
     stage.hold(who)
     stage.hold(who, held=False)
+    assert stage.asked == ["record PJSIP/101-00000001", "stop PJSIP/101-00000001", "record PJSIP/101-00000001"]
     stage.hang_up(1, 2)
-    assert stage.asked == ["record PJSIP/101-00000001"]
-    (segment,) = stage.told()["segments"]
-    assert len(segment["keep"]) == 2
+    assert len(stage.told()["segments"]) == 2
 
 
 def test_someone_of_whom_nothing_is_kept_joins_and_leaves() -> None:
@@ -219,12 +217,11 @@ def test_someone_of_whom_nothing_is_kept_joins_and_leaves() -> None:
     stage.call()
     stage.new(3, "PJSIP/103", linked=1)
     stage.bridge("a", 3)
-    assert stage.asked[-1] == "mute PJSIP/101-00000001"
+    assert stage.asked[-1] == "stop PJSIP/101-00000001"
     stage.hang_up(3)
-    assert stage.asked[-1] == "hear PJSIP/101-00000001"
+    assert stage.asked[-1] == "record PJSIP/101-00000001"
     stage.hang_up(1, 2)
-    (segment,) = stage.told()["segments"]
-    assert len(segment["keep"]) == 2
+    assert len(stage.told()["segments"]) == 2
 
 
 def test_pause_and_resume() -> None:
@@ -237,7 +234,7 @@ def test_pause_and_resume() -> None:
     stage.do(commands)
     stage.now += SECOND
     stage.do(stage.recorder.ask("1.1", "resume", stage.now)[1])
-    assert stage.asked[1:] == ["mute PJSIP/101-00000001", "hear PJSIP/101-00000001"]
+    assert stage.asked[1:] == ["stop PJSIP/101-00000001", "record PJSIP/101-00000001"]
     stage.hang_up(1, 2)
     assert stage.told()["gaps"] == [[paused, paused + SECOND]]
 
@@ -254,9 +251,9 @@ def test_digits_pause_by_themselves() -> None:
     deadline = stage.recorder.deadline
     assert deadline == pressed + 6 * SECOND
     stage.do(stage.recorder.tick(deadline - 1))
-    assert stage.asked[1:] == ["mute PJSIP/101-00000001"]
+    assert stage.asked[1:] == ["stop PJSIP/101-00000001"]
     stage.do(stage.recorder.tick(deadline))
-    assert stage.asked[2:] == ["hear PJSIP/101-00000001"]
+    assert stage.asked[2:] == ["record PJSIP/101-00000001"]
     stage.now = deadline
     stage.hang_up(1, 2)
     assert stage.told()["gaps"] == [[pressed - 300_000, deadline]]
@@ -275,9 +272,9 @@ def test_on_demand() -> None:
     stage.do(stage.recorder.ask("1.2", "start", stage.now)[1])
     assert stage.asked == ["record PJSIP/101-00000001"]
     stage.do(stage.recorder.ask("1.2", "stop", stage.now + SECOND)[1])
-    assert stage.asked[1:] == ["mute PJSIP/101-00000001"]
+    assert stage.asked[1:] == ["stop PJSIP/101-00000001"]
     stage.do(stage.recorder.ask("1.2", "start", stage.now + 2 * SECOND)[1])
-    assert stage.asked[2:] == ["hear PJSIP/101-00000001"]
+    assert stage.asked[2:] == ["record PJSIP/101-00000001"]
     assert stage.recorder.ask("1.9", "start", stage.now)[0] is False
 
 
@@ -300,7 +297,7 @@ def test_refused_by_asterisk() -> None:
     stage.do(stage.recorder.changed("1.1", stage.live[1], stage.now))
     commands = stage.recorder.changed("1.2", stage.live[2], stage.now)
     (start,) = [command for command in commands if isinstance(command, Start)]
-    stage.recorder.refused(start, "no such folder", stage.now)
+    stage.recorder.refused(start.segment, "no such folder", stage.now)
     stage.hang_up(1, 2)
     told = stage.told()
     assert told["segments"] == []
@@ -319,8 +316,7 @@ def test_an_adopted_recording_goes_on() -> None:
     after.do(after.recorder.replaced({one.uniqueid: one for one in after.live.values()}, after.now))
     assert after.asked == []  # Asterisk writes still
     after.hang_up(1, 2)
-    (segment,) = after.told()["segments"]
-    assert len(segment["keep"]) == 1
+    assert len(after.told()["segments"]) == 1
 
 
 def test_an_adopted_recording_whose_call_is_over() -> None:
