@@ -394,6 +394,7 @@ class Daemon:
             doctor.rotation(self.config.journal.cel),
             doctor.rejects(rejected, self.ingest.counters.fragments),
             doctor.store(status["journal"], folder),
+            doctor.recording(status["recording"]),
             doctor.disk(folder, self.config.doctor.disk_low),
             doctor.clock(self.ami.clock_offset, self.config.doctor.clock_offset),
         ]

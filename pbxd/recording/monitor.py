@@ -253,6 +253,21 @@ class Monitor:
             self._failed(f"the recording {recording.id} waits in the spool", error)
             return None
 
+    def under_way(self) -> list[dict[str, Any]]:
+        """The calls that are being recorded, oldest first."""
+        recordings = sorted(self.recorder.recordings.values(), key=lambda recording: recording.start)
+        return [
+            {
+                "id": recording.id,
+                "start": recording.start,
+                "direction": recording.direction,
+                "consent": recording.consent.name.lower(),
+                "paused": recording.paused,
+                "parties": [asdict(party) for party in recording.parties.values()],
+            }
+            for recording in recordings
+        ]
+
     def status(self) -> Mapping[str, Any]:
         """State, for people."""
         recordings = self.recorder.recordings.values()
