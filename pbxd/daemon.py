@@ -21,6 +21,7 @@ import structlog
 import uvicorn
 
 from pbxd import __version__, doctor, logs, metrics, notify
+from pbxd.agi.service import AgiService
 from pbxd.asterisk import events, snapshot
 from pbxd.asterisk.manager import ManagerSession
 from pbxd.asterisk.own_journal import OwnJournal
@@ -74,6 +75,7 @@ class Daemon:
         self._ingest: Ingest | None = None
         self._imports: Imports | None = None
         self.scheduler = Scheduler(config.reports, zone_of(config), self._scheduled)
+        self.agi = AgiService(config.agi, zone_of(config))
         self.voice = VoiceQuality(OwnJournal(config.journal.own), time.time)
         self.ami = ManagerSession(
             ami_settings(config),
@@ -132,6 +134,7 @@ class Daemon:
                 reconcile = tasks.create_task(supervise("reconcile", self._reconcile))
                 rolling = tasks.create_task(supervise("rollups", self._roll_up))
                 mailing = tasks.create_task(supervise("reports", self.scheduler.run))
+                agi = tasks.create_task(supervise("agi", self.agi.run))
                 serving = tasks.create_task(self._until_stopped(server))
                 if ami is None:
                     self.ami.last_error = "no secret is set: see ami.secret_file"
@@ -143,7 +146,8 @@ class Daemon:
                 notify.notify("STOPPING=1")
                 self.watchers.close()
                 server.should_exit = True
-                for task in (ami, reconcile, rolling, mailing, watchdog):
+                await self.agi.drain()
+                for task in (agi, ami, reconcile, rolling, mailing, watchdog):
                     if task is not None:
                         task.cancel()
                 await asyncio.wait([serving])
@@ -300,6 +304,7 @@ class Daemon:
         logs.configure(self.config.log.level, self.config.log.format)
         self.ingest.set_site(site_of(self.config))
         self.scheduler.configure(self.config.reports, zone_of(self.config))
+        self.agi.configure(self.config.agi, zone_of(self.config))
         return [*now, *(f"{key} (at the next start)" for key in later)]
 
     def status(self) -> dict[str, Any]:
@@ -333,6 +338,7 @@ class Daemon:
                 "path": str(self.config.journal.cel),
             },
             "reports": self.scheduler.status(),
+            "agi": self.agi.status(),
             "voice": {"written": self.voice.written, "failed": self.voice.failed},
             "store": {"calls": self.writer.calls, "path": str(path)},
             "disk": {"free": shutil.disk_usage(path.parent).free, "path": str(path.parent)},
