@@ -23,6 +23,7 @@ import structlog
 import uvicorn
 
 from pbxd import __version__, doctor, logs, metrics, notify
+from pbxd.agi.service import AgiService
 from pbxd.asterisk import events, snapshot
 from pbxd.asterisk.manager import ManagerSession
 from pbxd.asterisk.own_journal import OwnJournal
@@ -87,6 +88,7 @@ class Daemon:
         self._ingest: Ingest | None = None
         self._imports: Imports | None = None
         self.scheduler = Scheduler(config.reports, zone_of(config), self._scheduled)
+        self.agi = AgiService(config.agi, zone_of(config))
         self.voice = VoiceQuality(OwnJournal(config.journal.own), time.time)
         self.ami = ManagerSession(ami_settings(config), {}, self._connected, self._disconnected)
         self.monitor = self._monitor() if config.recording.enabled else None
@@ -159,6 +161,7 @@ class Daemon:
                 rolling = tasks.create_task(supervise("rollups", self._roll_up))
                 recording = tasks.create_task(supervise("recorder", self.monitor.run)) if self.monitor else None
                 mailing = tasks.create_task(supervise("reports", self.scheduler.run))
+                agi = tasks.create_task(supervise("agi", self.agi.run))
                 serving = tasks.create_task(self._until_stopped(server))
                 if ami is None:
                     self.ami.last_error = "no secret is set: see ami.secret_file"
@@ -170,7 +173,8 @@ class Daemon:
                 notify.notify("STOPPING=1")
                 self.watchers.close()
                 server.should_exit = True
-                for task in (ami, recording, reconcile, rolling, mailing, watchdog):
+                await self.agi.drain()
+                for task in (agi, ami, recording, reconcile, rolling, mailing, watchdog):
                     if task is not None:
                         task.cancel()
                 await asyncio.wait([serving])
@@ -334,6 +338,7 @@ class Daemon:
         logs.configure(self.config.log.level, self.config.log.format)
         self.ingest.set_site(site_of(self.config))
         self.scheduler.configure(self.config.reports, zone_of(self.config))
+        self.agi.configure(self.config.agi, zone_of(self.config))
         return [*now, *(f"{key} (at the next start)" for key in later)]
 
     def status(self) -> dict[str, Any]:
@@ -368,6 +373,7 @@ class Daemon:
             },
             "reports": self.scheduler.status(),
             "recording": self.monitor.status() if self.monitor is not None else None,
+            "agi": self.agi.status(),
             "voice": {"written": self.voice.written, "failed": self.voice.failed},
             "store": {"calls": self.writer.calls, "path": str(path)},
             "disk": {"free": shutil.disk_usage(path.parent).free, "path": str(path.parent)},

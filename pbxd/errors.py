@@ -24,6 +24,21 @@ PbxdError
 ├── MailError              a mail was not taken
 │   ├── MailDeferred       nobody answers, or the server says later: to be tried again
 │   └── MailRefused        the server says never: a wrong password, a recipient that it does not know
+├── CommandError           our own mistake: an AGI command that must not be sent (a line break, too long)
+├── AGIException           a FastAGI session; the names below it are pyst2's
+│   └── AGIError
+│       ├── AGIUnknownError    Asterisk, or who says to be it, broke the protocol
+│       ├── AGIUsageError      520: the command's arguments are wrong
+│       ├── AGIInvalidCommand  510: Asterisk has no such command
+│       ├── AGITimeout         no answer in time
+│       ├── AGIBusy            too many scripts run already
+│       ├── AGIStopped         pbxd stops
+│       └── AGIAppError        an application or command failed on the channel
+│           ├── AGIDBError     the key is not in Asterisk's database, or cannot be put there
+│           └── AGIHangup      the channel is gone
+│               ├── AGISIGHUPHangup   the HANGUP line came
+│               ├── AGISIGPIPEHangup  the connection ended without it
+│               └── AGIResultHangup   the result of a command says it
 └── ControlError           the control socket: absent, refused, or an answer that is an error
 """
 
@@ -134,6 +149,66 @@ class MailDeferred(MailError):
 
 class MailRefused(MailError):
     """The mail server refused us, the mail or all its recipients. Only a person can mend that."""
+
+
+class CommandError(PbxdError):
+    """An AGI command that must not be sent: it would inject a second one, is too long, or names no variable."""
+
+
+class AGIException(PbxdError):
+    """A FastAGI session failed."""
+
+
+class AGIError(AGIException):
+    """A command of a FastAGI session failed."""
+
+
+class AGIUnknownError(AGIError):
+    """The peer broke the protocol, or passed a limit of it."""
+
+
+class AGIUsageError(AGIError):
+    """Asterisk does not take the command's arguments (520); the message is its usage."""
+
+
+class AGIInvalidCommand(AGIError):
+    """Asterisk has no such command (510)."""
+
+
+class AGITimeout(AGIError):
+    """Asterisk did not answer in time, or the session took longer than it may."""
+
+
+class AGIBusy(AGIError):
+    """As many scripts run as may."""
+
+
+class AGIStopped(AGIError):
+    """pbxd stops, and the session has had its time to end."""
+
+
+class AGIAppError(AGIError):
+    """An application or a command failed on the channel, or there is no such application."""
+
+
+class AGIDBError(AGIAppError):
+    """The key is not in Asterisk's database, or cannot be put there."""
+
+
+class AGIHangup(AGIAppError):
+    """The channel is gone, and the command needs one that lives (511)."""
+
+
+class AGISIGHUPHangup(AGIHangup):
+    """Asterisk said HANGUP."""
+
+
+class AGISIGPIPEHangup(AGIHangup):
+    """Asterisk closed the connection."""
+
+
+class AGIResultHangup(AGIHangup):
+    """The result of a command says that the caller hung up during it."""
 
 
 class ControlError(PbxdError):

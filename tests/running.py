@@ -14,6 +14,7 @@ CONFIG = """
 site: {{trunks: ["PJSIP/trunk-*"], extensions: [1XX]}}
 journal: {{cel: {folder}/log/pbxd.csv, queue_log: {folder}/log/queue_log, own: {folder}/own/own.csv, commit_interval: 10ms}}
 statistics: {{database: "sqlite+aiosqlite:///{folder}/state/stats.db"}}
+agi: {{listen: null}}
 control: {{socket: {folder}/control.sock}}
 """
 

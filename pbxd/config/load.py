@@ -168,7 +168,8 @@ def tell(fault: Any, places: Places, path: Path) -> str:  # noqa: ANN401 - pydan
     if fault["type"] == "extra_forbidden":
         return f"{where}: {key}: unknown key{meant(location)}"
     text = re.sub(r"^Value error, ", "", fault["msg"])
-    shown = "" if "secret" in key or "password" in key else f" (found {str(fault['input'])[:60]!r})"
+    hidden = any(word in key for word in ("secret", "password", "agi.agents"))  # an agent's PIN
+    shown = "" if hidden else f" (found {str(fault['input'])[:60]!r})"
     return f"{where}: {key}: {text}{shown}"
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, SecretStr, model_validator
 
+from pbxd.config.agi import Agi
 from pbxd.config.part import RESTART, Part, at_start
 from pbxd.config.recording import Recording
 from pbxd.config.values import (
@@ -222,6 +223,7 @@ class Config(Part):
     metrics: Metrics = Field(default_factory=Metrics)
     log: Log = Field(default_factory=Log)
     doctor: Doctor = Field(default_factory=Doctor)
+    agi: Agi = Field(default_factory=Agi)
 
 
 def keys(model: type[BaseModel] = Config, prefix: str = "") -> dict[str, Any]:

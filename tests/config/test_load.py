@@ -231,7 +231,9 @@ class TestShipped:
         path.write_text("\n".join(lines))
         assert load(path) == Config()
         named = [match[1] for line in lines if (match := re.match(r"^ +([a-z_]+):", line))]
-        assert sorted(named) == sorted([key.rpartition(".")[2] for key in keys()] + ["tls", "mail"])
+        assert sorted(named) == sorted(
+            [key.rpartition(".")[2] for key in keys()] + ["tls", "mail", "lookup", "greeting", "directory", "scripts"]
+        )
 
     def test_the_documented_keys_are_the_schema(self) -> None:
         text = (PROJECT / "docs" / "configuration.md").read_text()

@@ -1,0 +1,37 @@
+"""What an application is, what it may use beside the call, and how a session can end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pbxd.agi.guard import Guard
+from pbxd.agi.session import Request, Session
+from pbxd.config.agi import Agi
+
+
+class Status(StrEnum):
+    """How a session ended: `PBXD_STATUS` in the dialplan, beside Asterisk's own AGISTATUS."""
+
+    OK = "OK"
+    NOROUTE = "NOROUTE"  # no application and no script of that name
+    ERROR = "ERROR"  # the application failed; the log says how
+    TIMEOUT = "TIMEOUT"  # Asterisk, the application or the script took too long
+    BUSY = "BUSY"  # too many sessions, or too many scripts
+    HANGUP = "HANGUP"  # the caller hung up meanwhile
+    STOPPED = "STOPPED"  # pbxd is stopping
+
+
+@dataclass(slots=True)
+class Services:
+    """What applications may use beside the session. One for the whole server; a reload replaces its values."""
+
+    config: Agi
+    zone: str = "UTC"  # the site's time zone, an IANA name
+    now: Callable[[], float] = time.time  # epoch seconds
+    guard: Guard = field(default_factory=Guard)  # counts wrong PINs
+
+
+Application = Callable[[Session, Request, Services], Awaitable[None]]

@@ -1,0 +1,167 @@
+"""One connection from Asterisk: bytes in and out, one command at a time, deadlines that the server's sweep looks at."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from pbxd.agi.wire import Environment, Hangup, Reply, Wire
+from pbxd.errors import AGIException, AGISIGPIPEHangup, AGITimeout, AGIUnknownError
+
+LINGER = 5.0  # s that a peer gets to take what was written before its connection is cut
+
+
+class House(Protocol):
+    """What the connections belong to: the server."""
+
+    @property
+    def answer_time(self) -> float:
+        """Seconds that a peer may owe an environment or a quick answer."""
+
+    def arrived(self, link: AgiLink) -> bool:
+        """A connection was made; False: there are too many, it is cut."""
+
+    def began(self, link: AgiLink, environment: Environment) -> asyncio.Task[None]:
+        """Its environment has come whole: the task that serves it."""
+
+    def left(self, link: AgiLink) -> None:
+        """It is gone."""
+
+    def failed(self, link: AgiLink, error: AGIException) -> None:
+        """It broke the protocol or a limit before it had a session."""
+
+
+class AgiLink(asyncio.Protocol):
+    """A session's `Channel`. Everything that goes wrong ends up in `ask`, or cancels the session's task."""
+
+    def __init__(self, house: House, wire: Wire) -> None:
+        self._house = house
+        self._wire = wire
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._answer: asyncio.Future[Reply] | None = None
+        self._late: asyncio.Future[None] | None = None  # set while `ask` waits for the answer to a cancelled command
+        self.due: float | None = None  # loop time until which the peer has to say something
+        self.deadline = float("inf")  # loop time at which the session has lasted too long
+        self.hung_up = False
+        self.gone = False  # the connection has ended
+        self.closing = False
+        self.task: asyncio.Task[None] | None = None
+        self.error: AGIException | None = None  # why the session was cancelled
+        self.on_hangup: Callable[[], None] | None = None
+        self.on_stray: Callable[[bytes], None] | None = (
+            None  # takes lines that answer nothing; without it they are a fault
+        )
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A peer is there; it owes its environment."""
+        self._transport = cast("asyncio.Transport", transport)
+        self.due = self._loop.time() + self._house.answer_time
+        if not self._house.arrived(self):
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the peer."""
+        if self.closing:
+            return
+        try:
+            for event in self._wire.receive(data):
+                if isinstance(event, Reply):
+                    self._replied(event)
+                elif isinstance(event, Hangup):
+                    self._told_hangup()
+                else:
+                    self.due = None
+                    self.task = self._house.began(self, event)
+        except AGIUnknownError as error:
+            self.fail(error)
+
+    def _replied(self, reply: Reply) -> None:
+        if reply.stray:
+            if self.on_stray is None:
+                raise AGIUnknownError("the peer answers what was not asked")
+            self.on_stray(reply.raw)
+            return
+        self.due = None
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(reply)
+        if self._late is not None and not self._late.done():
+            self._late.set_result(None)
+
+    def _told_hangup(self) -> None:
+        self.hung_up = True
+        if self.on_hangup is not None:
+            self.on_hangup()
+
+    def fail(self, error: AGIException) -> None:
+        """The session cannot go on: whoever waits is told, or else its task is cancelled."""
+        self.error = error
+        self.due = None
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
+        elif self.task is not None:
+            self.task.cancel()
+        else:
+            self._house.failed(self, error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection has ended, by whomever."""
+        self.gone = self.closing = True
+        self.due = None
+        self._house.left(self)
+        if self._late is not None and not self._late.done():
+            self._late.set_result(None)
+        if self.task is not None and not self.task.done() and self.error is None:
+            self.fail(AGISIGPIPEHangup(f"Asterisk closed the connection{f': {exc}' if exc else ''}"))
+
+    async def ask(self, line: bytes, mark: bytes | None = None, *, slow: bool = False) -> Reply:
+        """Send a command and give its answer; see `session.Channel`."""
+        if self._wire.pending and not self.closing:  # the answer to a command whose wait was cancelled is still to come
+            self._late = self._loop.create_future()
+            await self._late
+        if self.closing or self._transport is None:
+            raise self.error or AGISIGPIPEHangup("the connection has ended")
+        self._wire.asked(mark)
+        answer: asyncio.Future[Reply] = self._loop.create_future()
+        self._answer = answer
+        self.due = None if slow else self._loop.time() + self._house.answer_time
+        self._transport.write(line)
+        return await answer
+
+    @property
+    def busy(self) -> bool:
+        """Whether Asterisk is at a command that is not answered yet."""
+        return self._wire.pending
+
+    def overdue(self, now: float) -> None:
+        """The sweep's look at this connection: end what has lasted too long."""
+        if self.closing:
+            if self.due is not None and now > self.due:
+                self.abort()
+        elif self.due is not None and now > self.due:
+            self.fail(AGITimeout("the peer owes an answer for too long"))
+        elif now > self.deadline and self.error is None:
+            self.end(AGITimeout("the session has lasted too long"))
+
+    def end(self, error: AGIException) -> None:
+        """End the session's application, whatever it is at; `error` says why. Asterisk finishes the command that it is at."""
+        if self.error is None and not self.closing:
+            self.error = error
+            if self.task is not None:
+                self.task.cancel()
+
+    def close(self, last: bytes = b"") -> None:
+        """End the connection when `last` is written; a peer that does not take it is cut off after a while."""
+        if self._transport is None or self.closing:
+            return
+        self.closing = True
+        self.due = self._loop.time() + LINGER
+        if last:
+            self._transport.write(last)
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Cut it."""
+        if self._transport is not None:
+            self._transport.abort()

@@ -1,0 +1,279 @@
+"""The FastAGI server: who may have a session, what serves it, when it has lasted too long, and what the dialplan is told.
+
+Whatever happens, the dialplan goes on: at the end of each session `PBXD_STATUS` is set where the channel can take it, and
+the connection is closed. Deadlines are looked at in one sweep over all connections, for a timer a command would cost a
+tenth of a session.
+
+    running -> draining (no new sessions; those that run get a moment) -> stopped
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import structlog
+
+from pbxd.agi.application import Application, Services, Status
+from pbxd.agi.link import AgiLink
+from pbxd.agi.routes import Routes
+from pbxd.agi.scripts import Scripts
+from pbxd.agi.session import Request, Session, request_of
+from pbxd.agi.wire import Environment, Wire, encode
+from pbxd.backoff import backoff
+from pbxd.errors import AGIBusy, AGIException, AGIHangup, AGIStopped, AGITimeout, AGIUnknownError, PbxdError
+
+REFUSALS = 500  # connections beyond `agi.sessions` that are told BUSY; more are cut without a word
+SWEEP = 0.5  # s between looks at the deadlines, at most
+LAST_WORDS = 1.0  # s that sessions get to end when the drain is over
+QUIET = 1.0  # s between two lines of the log about one kind of outcome: a peer that floods must not flood the log
+FIRST, LONGEST = 1.0, 30.0  # s between tries to listen
+BACKLOG = 1024  # connections that the kernel holds for us
+log = structlog.get_logger("pbxd.agi")
+
+
+@dataclass(slots=True)
+class AgiCounters:
+    """Since the start."""
+
+    sessions: int = 0
+    cut: int = 0  # connections beyond all limits
+    faults: int = 0  # peers that broke the protocol before they had a session
+    quiet: int = 0  # lines that the log was spared
+    outcomes: Counter[str] = field(default_factory=Counter)  # by Status
+    routes: Counter[str] = field(default_factory=Counter)  # by route; unknown names are not counted one by one
+
+
+class AgiServer:
+    """Listens, and serves sessions."""
+
+    def __init__(self, services: Services, routes: Routes, scripts: Scripts) -> None:
+        self.services = services
+        self.routes = routes
+        self.scripts = scripts
+        self.counters = AgiCounters()
+        self.last_error = ""
+        self.listening: list[str] = []
+        self.draining = False
+        self._links: set[AgiLink] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._servers: list[asyncio.Server] = []
+        self._told: dict[str, float] = {}  # loop time of the last line about each kind of outcome
+
+    @property
+    def running(self) -> int:
+        """Sessions in progress."""
+        return len(self._tasks)
+
+    @property
+    def answer_time(self) -> float:
+        """Seconds that a peer may owe an answer which needs no caller."""
+        return self.services.config.answer_time
+
+    async def run(self) -> None:
+        """Listen and serve until cancelled. An address that cannot be had is tried again and again: nothing else waits for it."""
+        try:
+            await self._listen_in_the_end()
+            while True:
+                config = self.services.config
+                await asyncio.sleep(min(SWEEP, self.answer_time / 4, config.session_time / 4))
+                now = asyncio.get_running_loop().time()
+                for link in list(self._links):
+                    link.overdue(now)
+        finally:
+            self.close()
+
+    async def _listen_in_the_end(self) -> None:
+        for delay in backoff(FIRST, LONGEST):
+            try:
+                await self.listen()
+            except OSError as error:
+                self.last_error = (
+                    f"{self.services.config.listen or self.services.config.socket}: {error.strerror or error}"
+                )
+                log.error("FastAGI cannot listen", error=self.last_error)
+                self._stop_listening()
+                await asyncio.sleep(delay)
+            else:
+                self.last_error = ""
+                return
+
+    async def listen(self) -> None:
+        """Open what the configuration names. OSError if it cannot be had."""
+        loop, config = asyncio.get_running_loop(), self.services.config
+        if config.listen is not None:
+            host, _, port = config.listen.rpartition(":")
+            made = await loop.create_server(self._new_link, host.strip("[]"), int(port), backlog=BACKLOG)
+            self._servers.append(made)
+            self.listening += ["{}:{}".format(*sock.getsockname()[:2]) for sock in made.sockets]
+        if config.socket is not None:
+            config.socket.parent.mkdir(parents=True, exist_ok=True)
+            self._servers.append(await loop.create_unix_server(self._new_link, str(config.socket), backlog=BACKLOG))
+            config.socket.chmod(0o660)
+            self.listening.append(str(config.socket))
+
+    def _new_link(self) -> AgiLink:
+        config = self.services.config
+        return AgiLink(self, Wire(config.environment, config.reply))
+
+    def _stop_listening(self) -> None:
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        self.listening.clear()
+
+    async def drain(self) -> None:
+        """No new sessions; those in progress get `agi.drain`, then the dialplan is told STOPPED and goes on."""
+        self.draining = True
+        self._stop_listening()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self.services.config.drain)
+        for link in list(self._links):
+            link.end(AGIStopped("pbxd stops"))
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=LAST_WORDS)
+        await self.scripts.close()
+
+    def close(self) -> None:
+        """Cut what is left."""
+        self._stop_listening()
+        for link in list(self._links):
+            link.abort()
+
+    def arrived(self, link: AgiLink) -> bool:
+        """A connection; False if there are too many even to be refused."""
+        if len(self._links) >= self.services.config.sessions + REFUSALS:
+            self.counters.cut += 1
+            return False
+        self._links.add(link)
+        return True
+
+    def left(self, link: AgiLink) -> None:
+        """A connection has ended."""
+        self._links.discard(link)
+
+    def failed(self, link: AgiLink, error: AGIException) -> None:
+        """A peer that never had a session: it is told what can be told, and cut."""
+        if not link.gone:
+            self.counters.faults += 1
+            self._tell("a peer of FastAGI broke the protocol", error=str(error))
+        status = Status.TIMEOUT if isinstance(error, AGITimeout) else Status.ERROR
+        link.close(last_words(status))
+
+    def began(self, link: AgiLink, environment: Environment) -> asyncio.Task[None]:
+        """A session: the task that serves it."""
+        config = self.services.config
+        self.counters.sessions += 1
+        link.deadline = asyncio.get_running_loop().time() + config.session_time
+        task = asyncio.get_running_loop().create_task(self._serve(link, request_of(environment)))
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._ended, link))
+        return task
+
+    def _ended(self, link: AgiLink, task: asyncio.Task[None]) -> None:
+        """A session's task is over. One that was cancelled before its first step has told nobody."""
+        self._tasks.discard(task)
+        if task.cancelled():
+            status = status_of(link.error) if link.error else Status.STOPPED
+            self.counters.outcomes[status] += 1
+            link.close(last_words(status))
+
+    def _application(self, request: Request) -> Application | Status:
+        """What serves a request, or why nothing does."""
+        if self.draining:
+            return Status.STOPPED
+        if len(self._tasks) > self.services.config.sessions:
+            return Status.BUSY
+        return self.routes.find(request.name) or self.scripts.find(request.name) or Status.NOROUTE
+
+    async def _serve(self, link: AgiLink, request: Request) -> None:
+        """One session, from its environment to its end. Nothing that happens in it goes further."""
+        status, reason = self._application(request), ""
+        if not isinstance(status, Status):
+            self.counters.routes[request.name] += 1
+            status, reason = await self._run(status, link, request)
+        self.counters.outcomes[status] += 1
+        if status not in (Status.OK, Status.HANGUP):
+            uniqueid = request.values.get("uniqueid", "")
+            self._tell("AGI session", status=str(status), route=request.name[:80], uniqueid=uniqueid, error=reason)
+        await self._finish(link, status)
+
+    async def _run(self, application: Application, link: AgiLink, request: Request) -> tuple[Status, str]:
+        """Let the application talk to the call; how it ended, and why."""
+        try:
+            await application(Session(link, request), request, self.services)
+        except asyncio.CancelledError:
+            if link.error is None:
+                raise  # the server's own end
+            return status_of(link.error), str(link.error)
+        except (PbxdError, TimeoutError) as error:
+            return status_of(error), str(error)
+        except Exception as error:
+            log.exception("an AGI application failed", route=request.name)
+            return Status.ERROR, type(error).__name__
+        return (Status.HANGUP if link.hung_up else Status.OK), ""
+
+    async def _finish(self, link: AgiLink, status: Status) -> None:
+        """Tell the dialplan, and close."""
+        if link.closing:
+            return
+        if link.busy or isinstance(link.error, AGITimeout | AGIUnknownError):
+            link.close(last_words(status))  # Asterisk reads it when it has done what it is at
+            return
+        link.deadline = float("inf")
+        with contextlib.suppress(AGIException, asyncio.CancelledError):  # a channel that cannot take it any more
+            await link.ask(last_words(status))
+        link.close()
+
+    def _tell(self, what: str, **values: object) -> None:
+        """A line of the log, but not more than one of a kind at a time."""
+        now = asyncio.get_running_loop().time()
+        kind = what + str(values.get("status", ""))
+        if now - self._told.get(kind, -QUIET) < QUIET:
+            self.counters.quiet += 1
+            return
+        self._told[kind] = now
+        log.warning(what, **values)
+
+    def status(self) -> dict[str, Any]:
+        """For `pbxctl agi status` and the metrics."""
+        counters = self.counters
+        return {
+            "listening": list(self.listening),
+            "last_error": self.last_error,
+            "running": self.running,
+            "limit": self.services.config.sessions,
+            "connections": len(self._links),
+            "sessions": counters.sessions,
+            "cut": counters.cut,
+            "faults": counters.faults,
+            "quiet": counters.quiet,
+            "outcomes": {str(status): counters.outcomes[status] for status in Status},
+            "routes": dict(counters.routes),
+            "scripts_running": self.scripts.running,
+        }
+
+
+def last_words(status: Status) -> bytes:
+    """The command that tells the dialplan how it went."""
+    return LAST_WORDS_OF[status]
+
+
+LAST_WORDS_OF = {status: encode("SET VARIABLE", "PBXD_STATUS", str(status)) for status in Status}
+
+
+def status_of(error: BaseException) -> Status:
+    """What an error means for the dialplan."""
+    if isinstance(error, AGIStopped):
+        return Status.STOPPED
+    if isinstance(error, AGIHangup):
+        return Status.HANGUP
+    if isinstance(error, AGITimeout | TimeoutError):
+        return Status.TIMEOUT
+    if isinstance(error, AGIBusy):
+        return Status.BUSY
+    return Status.ERROR
