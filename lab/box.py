@@ -31,6 +31,9 @@ journal:
   commit_interval: {commit_interval}
 statistics:
   database: sqlite+aiosqlite:///{folder}/state/stats/stats.db
+agi:
+  listen: {address}:4573
+  scripts: {{folder: {folder}/agi.d}}
 control:
   socket: {folder}/control.sock
 log:

@@ -92,6 +92,7 @@ class Daemon:
         self.voice = VoiceQuality(OwnJournal(config.journal.own), time.time)
         self.ami = ManagerSession(ami_settings(config), {}, self._connected, self._disconnected)
         self.monitor = self._monitor() if config.recording.enabled else None
+        self.agi.services.recorder, self.agi.services.announcement = self.monitor, config.recording.announcement
         self.ami.handlers = self._handlers()
 
     def _monitor(self) -> Monitor:

@@ -70,6 +70,11 @@ class Request:
         return self.values.get("channel", "")
 
     @property
+    def uniqueid(self) -> str:
+        """The channel's id."""
+        return self.values.get("uniqueid", "")
+
+    @property
     def caller(self) -> str:
         """The caller's number; empty if it is withheld."""
         number = self.values.get("callerid", "")

@@ -43,6 +43,9 @@ class Recording(Part):
         default=True, text="Keep nothing while a party presses keys, and for some seconds after."
     )
     digits_after: Duration = at_start(3.0, "For how long after the last key.")
+    announcement: str = at_start(
+        "this-call-may-be-monitored-or-recorded", "Sound of Asterisk that the FastAGI route announce plays."
+    )
     beep_every: Duration = at_start(15.0, "Time between the beeps of a recording whose consent is a beep.")
     spool: AbsolutePath = at_start(
         Path("/run/pbxd/spool"), "Folder in which Asterisk writes while a call goes on; in memory, where there is room."

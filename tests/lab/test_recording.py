@@ -18,9 +18,30 @@ from lab.transfers import connect
 from tests.conftest import reachable, say
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
-TONES = {"121": 500, "122": 700, "123": 900}
+TONES = {"121": 500, "122": 700, "123": 900, "131": 1100, "132": 1300}
 EDGE = 0.15  # s at both ends of a piece that are not judged: a phone's own buffers
-RULES = "{record: never, extension: [124]}, {record: always, consent: none}"
+RULES = (
+    "{record: never, extension: [124]}, {record: always, extension: [131]}, "
+    "{record: on_demand, extension: [132], consent: none}, {record: always, consent: none}"
+)
+DIALPLAN = """
+[phones](+)
+; told first, then connected; the second sound is not there
+exten => 860,1,Answer()
+ same => n,AGI(agi://{address}/announce?sound=vm-goodbye)
+ same => n,Dial(PJSIP/131,30)
+exten => 861,1,Answer()
+ same => n,AGI(agi://{address}/announce?sound=no-such-sound)
+ same => n,Dial(PJSIP/131,30)
+; by feature codes
+exten => 862,1,Set(__DYNAMIC_FEATURES=rec_start#rec_stop)
+ same => n,Dial(PJSIP/132,30)
+"""
+FEATURES = """
+[applicationmap]
+rec_start => *5,self,AGI(agi://{address}/record?do=start)
+rec_stop => *6,self,AGI(agi://{address}/record?do=stop)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +77,9 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
             more=f"recording: {{enabled: true, spool: {spool}, spool_in_asterisk: /lab/spool/recordings, "
             f"spool_group: '{owner(box.asterisk.tree)[1]}', digits_after: 1s, rules: [{RULES}]}}"
         )
+        for file, text in (("extensions.conf", DIALPLAN), ("features.conf", FEATURES)):
+            with (box.asterisk.etc / file).open("a") as conf:
+                conf.write(text.format(address=box.asterisk.address))
         box.start()
         for number, tone in TONES.items():
             desk.phone(number, tone=tone)
@@ -215,3 +239,33 @@ def test_a_spool_without_room_stops_no_call(office: Office) -> None:
     hang_up(office, a)
     office.next_one(known)
     assert office.status()["last_error"] == ""
+
+
+def test_nothing_is_kept_before_the_announcement_has_ended(office: Office) -> None:
+    known = office.recordings()
+    a, _ = connect(office.desk, "121", "131")  # nobody was told
+    hang_up(office, a)
+    a, _ = connect(office.desk, "121", "131", "861")  # a sound that is not there is not heard
+    hang_up(office, a)
+    a, _ = connect(office.desk, "121", "131", "860")
+    office.desk.pause(1)
+    hang_up(office, a)
+    folder, told = office.next_one(known)
+    assert told["dialled"] == "860"
+    assert told["consent"] == "announcement"
+    assert [sides(folder, segment) for segment in told["segments"]] == [(500, 1100)]
+    assert office.status()["without_consent"] == 2
+
+
+def test_on_demand_by_feature_code(office: Office) -> None:
+    known = office.recordings()
+    a, b = connect(office.desk, "121", "132", "862")
+    office.desk.pause(0.5)
+    assert office.status()["recording"] == 0
+    b.key("*5")
+    wait_until(lambda: office.status()["recording"] == 1, "the recording")
+    wait_until(lambda: office.status()["paused"] == 0, "the keys to be over")
+    office.desk.pause(1)
+    hang_up(office, a)
+    folder, told = office.next_one(known)
+    assert sides(folder, told["segments"][-1]) == (500, 1300)
