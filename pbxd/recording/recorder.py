@@ -211,7 +211,7 @@ class Recorder:
         for channel in recording.channels:
             self._of_channel.pop(channel, None)
         for told in (self._consented, self._wanted, self._unwanted):
-            told -= recording.channels  # of a recording that was taken over, also channels that were never seen
+            told.difference_update(recording.channels)  # one that was taken over has some that were never seen
         self.counters.finished += 1
         return [Finish(recording)]
 
