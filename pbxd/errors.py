@@ -18,7 +18,16 @@ PbxdError
 ├── StoreError             the statistics store
 │   ├── StoreBusy          another process is its writer
 │   └── StoreFull          the disk is full: what is pending stays in the journal
+├── CommsError             the store of communications
+│   ├── CommsBusy          another process is its writer
+│   ├── CommsFull          the disk is full: what is new waits where it is
+│   ├── StoreKeyError      the store's key is absent, unreadable, or of another store
+│   ├── ObjectGone         there is no such object, or it was destroyed
+│   ├── ObjectDamaged      an object does not decrypt, or is not what its row says
+│   ├── AccessRefused      this person may not do that
+│   └── StillKept          it may not be deleted yet: a legal hold, or the shortest time that it is kept
 ├── RecordingError         a call cannot be recorded, paused or resumed
+│   └── SpoolDamaged       what lies in the spool cannot be made into a recording
 ├── SnippetError           Asterisk's configuration folder cannot take what we would add
 ├── ReportError            a report cannot be made, read, drawn or written
 ├── MailError              a mail was not taken
@@ -127,8 +136,44 @@ class StoreFull(StoreError):
     """The disk is full. Nothing committed is lost; what is pending stays in the journal."""
 
 
+class CommsError(PbxdError):
+    """The store of communications failed."""
+
+
+class CommsBusy(CommsError):
+    """Another process is the store's writer."""
+
+
+class CommsFull(CommsError):
+    """The disk is full. Nothing committed is lost; what is new waits where it is."""
+
+
+class StoreKeyError(CommsError):
+    """The store's key is absent, unreadable, or the key of another store. Only a person can mend that."""
+
+
+class ObjectGone(CommsError):
+    """There is no such object in the vault, or its key was destroyed."""
+
+
+class ObjectDamaged(CommsError):
+    """An object does not decrypt, or is not what its row says."""
+
+
+class AccessRefused(CommsError):
+    """This person may not do that; the message says why, and the refusal is in the audit log."""
+
+
+class StillKept(CommsError):
+    """It may not be deleted yet: a legal hold, or the shortest time that it is kept."""
+
+
 class RecordingError(PbxdError):
     """A call cannot be recorded, paused or resumed; the message says why."""
+
+
+class SpoolDamaged(RecordingError):
+    """What lies in the spool cannot be made into a recording. It is set aside, never dropped."""
 
 
 class SnippetError(PbxdError):
