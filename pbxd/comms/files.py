@@ -1,35 +1,19 @@
-"""Files that survive a kill and a power cut: written to a temporary name, fsynced, renamed, and the folder fsynced."""
+"""Files and folders of the store: what they are called, how they are made durable, and what their errors mean."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from pbxd.errors import CommsError, CommsFull
 
+ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")  # of an object, and so the name of its file
 HALF = ".half"  # the suffix of what is not finished
 FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-@contextlib.contextmanager
-def new_file(path: Path) -> Iterator[BinaryIO]:
-    """A file for writing that becomes `path` when the block ends, and nothing when it fails. OSError if it cannot be written."""
-    half = path.with_name(path.name + HALF)
-    make_folder(path.parent)
-    try:
-        with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        half.rename(path)
-    except BaseException:
-        half.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
 
 
 def make_folder(folder: Path) -> None:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 
-import structlog
-
 NICE = 15
-log = structlog.get_logger("pbxd.vault")
 
 
 def lower_this_thread() -> None:
-    """Run the calling thread behind all others. On Linux each thread has a nice value of its own (setpriority(2))."""
-    try:
+    """Run the calling thread behind all others, if that is allowed. On Linux each has a nice value of its own."""
+    with contextlib.suppress(PermissionError):  # a unit that forbids it takes calls as seriously as we can
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-    except OSError as error:
-        log.warning("the priority cannot be lowered", error=error.strerror)

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import io
 import os
-import re
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -25,13 +23,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pbxd.comms import age, priority
 from pbxd.comms.database import Database
-from pbxd.comms.files import HALF, file_errors, make_folder, sync_folder
+from pbxd.comms.encrypted import Encrypted, encrypt_file
+from pbxd.comms.files import HALF, ID, file_errors, make_folder, sync_folder
 from pbxd.comms.keys import StoreKey
 from pbxd.comms.schema import objects, shredded
 from pbxd.errors import CommsError, ObjectDamaged, ObjectGone
 
 T = TypeVar("T")
-ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 OPEN_AT_ONCE = 8  # objects that are decrypted in memory at one time for readers; others wait
 log = structlog.get_logger("pbxd.vault")
 Also = Callable[[AsyncConnection], Awaitable[None]]  # rows of the caller's own that belong into the same transaction
@@ -61,16 +59,6 @@ class Draft:
     def recipient(self) -> str:
         """The public half of its key."""
         return age.recipient_of(self.identity)
-
-
-@dataclass(frozen=True, slots=True)
-class Encrypted:
-    """A file that lies ready to be an object."""
-
-    path: Path  # it ends with files.HALF, is fsynced, and on the vault's file system
-    size: int
-    length: int
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,8 +249,8 @@ class Vault:
         gone = {row.id for row in await self.database.fetch(select(shredded.c.id))}
         found = await self.in_thread(lambda: self._look(rows, gone))
         await self.erase()
-        if found.unknown or found.missing:
-            log.error("the vault is not whole", unknown=found.unknown, missing=found.missing)
+        if found.missing:
+            log.error("objects of the vault are missing", objects=found.missing)
         return found
 
     def _look(self, rows: set[str], gone: set[str]) -> Recovered:
@@ -304,17 +292,3 @@ class Vault:
     async def close(self) -> None:
         """Wait for the thread. The database is closed by whoever opened it."""
         await asyncio.to_thread(self._thread.shutdown)
-
-
-def encrypt_file(source: BinaryIO | bytes, target: Path, recipient: str) -> Encrypted:
-    """Encrypt `source` to a new file, and make that durable. OSError if it cannot be written; then nothing is left of it."""
-    handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(handle, "wb", buffering=0) as file:
-            reader = io.BytesIO(source) if isinstance(source, bytes) else source
-            read, written = age.encrypt_stream(reader, file, recipient)
-            os.fsync(file.fileno())
-            return Encrypted(target, written.size, read, written.sha256)
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise

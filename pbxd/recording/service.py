@@ -1,0 +1,113 @@
+"""Recordings after the call: the pipeline, the library, and what keeps them in order. Started and stopped by the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from pbxd.comms.host import CommsHost
+from pbxd.comms.store import Communications
+from pbxd.errors import CommsError, RecordingError
+from pbxd.recording.catalogue import Catalogue
+from pbxd.recording.library import Library
+from pbxd.recording.manifest import Party
+from pbxd.recording.pipeline import Pipeline
+from pbxd.recording.retention import Keep
+
+PURGE = 3600.0  # s between looks for recordings that have been kept long enough
+ROOM = 60.0  # s between looks at the disk
+log = structlog.get_logger("pbxd.recording")
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveSettings:
+    """How recordings are kept."""
+
+    spool: Path
+    codec: str
+    keep: Callable[[], Keep]
+    keep_free: Callable[[], int | None]  # bytes
+    extension_of: Callable[[Party], str]
+
+
+class RecordingService:
+    """From the spool to the listener."""
+
+    def __init__(self, host: CommsHost, settings: ArchiveSettings) -> None:
+        self._host = host
+        self._settings = settings
+        self._pipeline: Pipeline | None = None
+        self._library: Library | None = None
+
+    @property
+    def library(self) -> Library:
+        """The recordings. CommsError if the store is not open."""
+        if self._library is None:
+            raise CommsError(f"recordings cannot be reached: {self._host.last_error or 'pbxd is starting'}")
+        return self._library
+
+    @property
+    def store(self) -> Communications:
+        """The store. CommsError if it is not open."""
+        return self._host.store
+
+    def notice(self, name: str = "") -> None:
+        """A recording is complete in the spool."""
+        if self._pipeline is not None:
+            self._pipeline.notice(name)
+
+    async def run(self) -> None:
+        """Wait for the store, then empty the spool and keep the vault in order, until cancelled."""
+        store = await self._host.opened()
+        catalogue = Catalogue(store.database, store.vault)
+        settings = self._settings
+        pipeline = Pipeline(settings.spool, settings.codec, store, catalogue, settings.extension_of)
+        library = Library(store, catalogue, settings.keep)
+        await self._look_at_orphans(store)
+        self._pipeline, self._library = pipeline, library
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(pipeline.run())
+                tasks.create_task(self._keep_in_order(library))
+        finally:
+            self._pipeline = self._library = None
+
+    async def _look_at_orphans(self, store: Communications) -> None:
+        """Objects without a row: what still lies in the spool is made again, all others are set aside."""
+        for name in store.recovered.unknown:
+            if not (self._settings.spool / name).is_dir() and await store.vault.find(name) is None:
+                await store.vault.set_aside(name)
+
+    async def _keep_in_order(self, library: Library) -> None:
+        looked = -PURGE
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                free = self._settings.keep_free()
+                if free is not None:
+                    await library.make_room(free)
+                if loop.time() - looked >= PURGE:
+                    await library.purge()
+                    looked = loop.time()
+
+            except (CommsError, RecordingError, OSError) as error:
+                log.error("recordings cannot be put in order", error=str(error))
+            await asyncio.sleep(ROOM)
+
+    async def status(self) -> dict[str, Any]:
+        """How it stands, read from the parts."""
+        if self._pipeline is None or self._library is None:
+            return {"open": False, "error": self._host.last_error or "pbxd is starting"}
+        try:
+            pipeline = await self._pipeline.status()
+            totals = await self._library.catalogue.totals()
+        except (CommsError, OSError) as error:
+            return {"open": False, "error": str(error)}
+        free = shutil.disk_usage(self._settings.spool).free if self._settings.spool.exists() else 0
+        return {"open": True, "error": pipeline["alarm"], "spool_free": free, **pipeline, **totals}

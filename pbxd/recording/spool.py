@@ -1,0 +1,65 @@
+"""The spool as the pipeline sees it: folders that are ready, those that are done, and the rest, which is the recorder's."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from pbxd.recording.stage import READY
+
+DONE = ".done"  # suffix of a folder that is in the vault and on its way out; such names begin with a dot
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What lies in the spool."""
+
+    ready: tuple[str, ...]  # ids, the oldest first
+    oldest: float  # s since it became ready; 0 for none
+    unfinished: int  # folders of recordings that go on, or that a kill left to the recorder
+
+
+def look(spool: Path) -> Waiting:
+    """What lies in the spool now. Folders that are done are taken out of it. OSError if it cannot be read."""
+    ready: list[tuple[float, str]] = []
+    unfinished = 0
+    if not spool.is_dir():
+        return Waiting((), 0.0, 0)
+    for folder in spool.iterdir():
+        if not folder.is_dir():
+            continue
+        if folder.name.startswith(".") and folder.name.endswith(DONE):
+            shutil.rmtree(folder, ignore_errors=True)
+            continue
+        try:
+            ready.append(((folder / READY).stat().st_mtime, folder.name))
+        except FileNotFoundError:
+            unfinished += 1
+    ready.sort()
+    age = max(0.0, time.time() - ready[0][0]) if ready else 0.0
+    return Waiting(tuple(name for _, name in ready), age, unfinished)
+
+
+def remove(folder: Path) -> None:
+    """Take a folder out of the spool, in one step: a half that is left would be taken for one that goes on. OSError if it stays."""
+    done = folder.with_name(f".{folder.name}{DONE}")
+    folder.rename(done)
+    shutil.rmtree(done)
+
+
+def packed(folder: Path) -> BinaryIO:
+    """All that lies in a folder as one tar file without a name, in the spool. OSError if it cannot be read or written."""
+    file = tempfile.TemporaryFile(dir=folder.parent)  # noqa: SIM115 - the caller closes it
+    try:
+        with tarfile.open(fileobj=file, mode="w") as tar:
+            tar.add(folder, arcname=folder.name)
+    except BaseException:
+        file.close()
+        raise
+    file.seek(0)
+    return file

@@ -1,0 +1,95 @@
+"""The process that does the heavy work: `python -m pbxd.recording.worker`, at low priority, with no key but public ones.
+
+It reads a line of JSON a job and answers with a line; it ends with its parent, so that nobody writes beside the next run. A job is
+
+    {"folder": …, "codec": …, "recipient": "age1…", "target": …}
+
+and its answer `{"size", "length", "sha256", "frames", "rate"}` of the encrypted file at `target`, which is durable then, or
+`{"error", "kind"}` with kind `damaged` (the sound is at fault), `full` (a disk is) or `failed`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from pbxd.comms.encrypted import encrypt_file
+from pbxd.comms.files import FULL, make_folder
+from pbxd.comms.priority import lower_this_thread
+from pbxd.errors import PbxdError, SpoolDamaged
+from pbxd.recording.manifest import parse
+
+PR_SET_PDEATHSIG = 1  # prctl(2)
+ENCODED = "encoded.half"
+NEARLY_NOTHING = 1024**2  # bytes
+SLACK = 0.05  # s by which an encoded file's length may differ
+
+
+def die_with(parent: int) -> None:
+    """Be killed when the parent is."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def work(job: dict[str, Any]) -> dict[str, Any]:
+    """Do one job. SpoolDamaged, RecordingError or OSError if it cannot be done; nothing is left of it then, but in the spool."""
+    from pbxd.recording import assemble, encode  # noqa: PLC0415 - numpy: loaded at the first job
+
+    folder, target = Path(job["folder"]), Path(job["target"])
+    manifest = parse((folder / "ready.json").read_bytes(), folder.name)
+    plan = assemble.plan(manifest, folder)
+    plain = folder / ENCODED
+    try:
+        encode.encode(plain, plan.rate, job["codec"], assemble.blocks(plan))
+        frames = encode.frames_of(plain)
+        if abs(frames - plan.frames) > SLACK * plan.rate:
+            raise OSError(f"{frames} frames were encoded, {plan.frames} were there")
+        make_folder(target.parent)
+        with plain.open("rb") as source:
+            made = encrypt_file(source, target, job["recipient"])
+    finally:
+        plain.unlink(missing_ok=True)
+    return {
+        "size": made.size, "length": made.length, "sha256": made.sha256, "frames": plan.frames, "rate": plan.rate,
+    }  # fmt: skip
+
+
+def answer(line: bytes) -> dict[str, Any]:
+    """Do the job of a line; what to say of it."""
+    try:
+        return work(json.loads(line))
+    except SpoolDamaged as error:
+        return {"error": str(error), "kind": "damaged"}
+    except (OSError, PbxdError) as error:
+        full = getattr(error, "errno", None) in FULL or _is_full(json.loads(line)["folder"])
+        if full:
+            return {"error": f"the disk is full; free disk space, pbxd goes on by itself: {error}", "kind": "full"}
+        return {"error": str(error), "kind": "failed"}
+
+
+def _is_full(folder: str) -> bool:
+    """Whether the spool is: libsndfile does not say why it could not write."""
+    try:
+        return shutil.disk_usage(folder).free < NEARLY_NOTHING
+    except OSError:
+        return False
+
+
+def main() -> None:
+    """Work until there are no more lines."""
+    die_with(int(sys.argv[1]))
+    lower_this_thread()
+    for line in sys.stdin.buffer:
+        sys.stdout.write(json.dumps(answer(line)) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
