@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -29,6 +29,8 @@ from pbxd.asterisk.manager import ManagerSession
 from pbxd.asterisk.own_journal import OwnJournal
 from pbxd.asterisk.wire import Message
 from pbxd.calls.live import LiveState
+from pbxd.comms.people import Directory
+from pbxd.comms.store import CommsSettings
 from pbxd.config.load import load_with_notes
 from pbxd.config.schema import Config, changed, taken_up
 from pbxd.control.api import ControlApi, metrics_app
@@ -62,6 +64,9 @@ from pbxd.supervise import supervise
 from pbxd.voice import VoiceQuality
 from pbxd.watchers import Watchers
 
+if TYPE_CHECKING:
+    from pbxd.recording.service import Recordings
+
 RECONCILE = 60.0  # s between looks for calls that nothing was heard of
 ROLL_UP = 5.0  # s between looks for quarters of an hour that have to be rolled up
 ROLL_UP_DAYS = 3600.0  # s between making hours and days; a report that needs them makes them at once
@@ -94,6 +99,7 @@ class Daemon:
         self.monitor = self._monitor() if config.recording.enabled else None
         self.agi.services.recorder, self.agi.services.announcement = self.monitor, config.recording.announcement
         self.ami.handlers = self._handlers()
+        self.recordings: Recordings | None = None
 
     def _monitor(self) -> Monitor:
         """What records calls."""
@@ -106,6 +112,19 @@ class Daemon:
 
     def _recorded(self, name: str) -> None:
         log.info("a recording is complete", recording=name)
+        if self.recordings is not None:
+            self.recordings.pipeline.notice()
+
+    async def _open_recordings(self, ladder: contextlib.AsyncExitStack) -> None:
+        """The store of communications, where calls are recorded; nowhere else is it loaded, for it costs memory."""
+        if self.monitor is None:
+            return
+        from pbxd.recording.service import Recordings  # noqa: PLC0415
+
+        comms = CommsSettings(self.config.comms.folder, self.config.comms.key_file, self.credentials)
+        spool, codec = self.config.recording.spool, self.config.recording.codec
+        self.recordings = await Recordings.open(comms, lambda: Directory(self.config.people), spool, codec)
+        ladder.push_async_callback(self.recordings.close)
 
     def _handlers(self) -> dict[str, Callable[[Message], None]]:
         """What is done at each AMI event."""
@@ -152,6 +171,7 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._hangup)
         async with contextlib.AsyncExitStack() as ladder:  # each step is undone in reverse
             await self._open_store(ladder)
+            await self._open_recordings(ladder)
             server = await self._open_control(ladder)
             await self._open_metrics(ladder)
             async with asyncio.TaskGroup() as tasks:
@@ -161,6 +181,11 @@ class Daemon:
                 reconcile = tasks.create_task(supervise("reconcile", self._reconcile))
                 rolling = tasks.create_task(supervise("rollups", self._roll_up))
                 recording = tasks.create_task(supervise("recorder", self.monitor.run)) if self.monitor else None
+                storing = (
+                    tasks.create_task(supervise("recordings", self.recordings.pipeline.run))
+                    if self.recordings
+                    else None
+                )
                 mailing = tasks.create_task(supervise("reports", self.scheduler.run))
                 agi = tasks.create_task(supervise("agi", self.agi.run))
                 serving = tasks.create_task(self._until_stopped(server))
@@ -175,7 +200,7 @@ class Daemon:
                 self.watchers.close()
                 server.should_exit = True
                 await self.agi.drain()
-                for task in (agi, ami, recording, reconcile, rolling, mailing, watchdog):
+                for task in (agi, ami, recording, storing, reconcile, rolling, mailing, watchdog):
                     if task is not None:
                         task.cancel()
                 await asyncio.wait([serving])
@@ -374,6 +399,7 @@ class Daemon:
             },
             "reports": self.scheduler.status(),
             "recording": self.monitor.status() if self.monitor is not None else None,
+            "recordings": self.recordings.pipeline.status() if self.recordings is not None else None,
             "agi": self.agi.status(),
             "voice": {"written": self.voice.written, "failed": self.voice.failed},
             "store": {"calls": self.writer.calls, "path": str(path)},
@@ -401,7 +427,7 @@ class Daemon:
             doctor.rotation(self.config.journal.cel),
             doctor.rejects(rejected, self.ingest.counters.fragments),
             doctor.store(status["journal"], folder),
-            doctor.recording(status["recording"]),
+            doctor.recording(status["recording"], status["recordings"]),
             doctor.disk(folder, self.config.doctor.disk_low),
             doctor.clock(self.ami.clock_offset, self.config.doctor.clock_offset),
         ]

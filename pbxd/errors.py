@@ -27,6 +27,7 @@ PbxdError
 │   ├── AccessRefused      this person may not do that
 │   └── StillKept          it may not be deleted yet: a legal hold, or the shortest time that it is kept
 ├── RecordingError         a call cannot be recorded, paused or resumed
+│   └── RecordingDamaged   the pieces of a recording are no sound, or do not fit together
 │   └── SpoolDamaged       what lies in the spool cannot be made into a recording
 ├── SnippetError           Asterisk's configuration folder cannot take what we would add
 ├── ReportError            a report cannot be made, read, drawn or written
@@ -174,6 +175,10 @@ class RecordingError(PbxdError):
 
 class SpoolDamaged(RecordingError):
     """What lies in the spool cannot be made into a recording. It is set aside, never dropped."""
+
+
+class RecordingDamaged(RecordingError):
+    """The pieces of a recording are no sound, or do not fit together. They are kept as they are."""
 
 
 class SnippetError(PbxdError):

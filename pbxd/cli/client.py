@@ -44,6 +44,14 @@ class Client:
         """The JSON answer to a POST; `patient` waits for it for as long as it takes."""
         return json.loads(self._open("POST", route, query, body, patient=patient).read())
 
+    def data(self, route: str) -> bytes:
+        """The bytes of a GET."""
+        return self._open("GET", route, {}).read()
+
+    def delete(self, route: str) -> Any:  # noqa: ANN401 - JSON
+        """The JSON answer to a DELETE."""
+        return json.loads(self._open("DELETE", route, {}).read())
+
     def text(self, route: str) -> str:
         """The text of a GET."""
         return self._open("GET", route, {}).read().decode()

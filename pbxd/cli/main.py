@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from pbxd import __version__
-from pbxd.cli import calls, recorder, report, stats
+from pbxd.cli import calls, recorder, recordings, report, stats
 from pbxd.cli.client import DEFAULT_SOCKET, Client
 from pbxd.errors import PbxdError
 
@@ -18,6 +18,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(calls.app, name="calls", help="Call records: list, show, watch, import, export.")
 app.add_typer(report.app, name="report", help="Reports: calls, queues, agents, trunks, quality, heatmap.")
 app.add_typer(recorder.app, name="recorder", help="Calls that are being recorded: list, start, stop, pause, resume.")
+app.add_typer(recordings.app, name="recordings", help="Recordings that are stored: list, show, play, delete.")
 app.add_typer(stats.app, name="stats", help="Figures of calls: status, rebuild, purge.")
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]

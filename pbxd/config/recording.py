@@ -47,6 +47,9 @@ class Recording(Part):
         "this-call-may-be-monitored-or-recorded", "Sound of Asterisk that the FastAGI route announce plays."
     )
     beep_every: Duration = at_start(15.0, "Time between the beeps of a recording whose consent is a beep.")
+    codec: Literal["opus", "flac"] = at_start(
+        "opus", "How recordings are stored: Ogg Opus, or FLAC, which loses nothing."
+    )
     spool: AbsolutePath = at_start(
         Path("/run/pbxd/spool"), "Folder in which Asterisk writes while a call goes on; in memory, where there is room."
     )
