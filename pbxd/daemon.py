@@ -46,6 +46,7 @@ from pbxd.stats.rollup import rebuild, roll_up
 from pbxd.stats.writer import Writer
 from pbxd.supervise import supervise
 from pbxd.voice import VoiceQuality
+from pbxd.voicemail.service import Voicemail
 from pbxd.watchers import Watchers
 
 RECONCILE = 60.0  # s between looks for calls that nothing was heard of
@@ -81,6 +82,8 @@ class Daemon:
             self._connected,
             self.live_state.clear,
         )
+
+        self.voicemail = Voicemail(config.voicemail.spool, self.ami)
 
     def _handlers(self) -> dict[str, Callable[[Message], None]]:
         """What is done at each AMI event."""
@@ -132,6 +135,7 @@ class Daemon:
                 reconcile = tasks.create_task(supervise("reconcile", self._reconcile))
                 rolling = tasks.create_task(supervise("rollups", self._roll_up))
                 mailing = tasks.create_task(supervise("reports", self.scheduler.run))
+                voicemail = tasks.create_task(supervise("voicemail", self.voicemail.run))
                 serving = tasks.create_task(self._until_stopped(server))
                 if ami is None:
                     self.ami.last_error = "no secret is set: see ami.secret_file"
@@ -143,7 +147,7 @@ class Daemon:
                 notify.notify("STOPPING=1")
                 self.watchers.close()
                 server.should_exit = True
-                for task in (ami, reconcile, rolling, mailing, watchdog):
+                for task in (ami, reconcile, rolling, mailing, voicemail, watchdog):
                     if task is not None:
                         task.cancel()
                 await asyncio.wait([serving])
@@ -333,6 +337,7 @@ class Daemon:
                 "path": str(self.config.journal.cel),
             },
             "reports": self.scheduler.status(),
+            "voicemail": self.voicemail.status(),
             "voice": {"written": self.voice.written, "failed": self.voice.failed},
             "store": {"calls": self.writer.calls, "path": str(path)},
             "disk": {"free": shutil.disk_usage(path.parent).free, "path": str(path.parent)},

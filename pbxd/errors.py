@@ -18,6 +18,8 @@ PbxdError
 ├── StoreError             the statistics store
 │   ├── StoreBusy          another process is its writer
 │   └── StoreFull          the disk is full: what is pending stays in the journal
+├── SpoolError             a voicemail file cannot be understood, found, read or written
+├── VoicemailRefused       Asterisk did not carry out what was asked of a mailbox
 ├── SnippetError           Asterisk's configuration folder cannot take what we would add
 ├── ReportError            a report cannot be made, read, drawn or written
 ├── MailError              a mail was not taken
@@ -109,6 +111,14 @@ class StoreBusy(StoreError):
 
 class StoreFull(StoreError):
     """The disk is full. Nothing committed is lost; what is pending stays in the journal."""
+
+
+class SpoolError(PbxdError):
+    """A file of the voicemail spool cannot be understood, found, read or written."""
+
+
+class VoicemailRefused(PbxdError):
+    """Asterisk did not carry out what was asked of a mailbox; the message says what and, as far as it can be told, why."""
 
 
 class SnippetError(PbxdError):

@@ -28,8 +28,9 @@ COLUMNS = (  # in the order of pbxd.calls.cel.COLUMNS
 READ = ("system", "call", "agent", "reporting")  # contacts and FullyBooted; channels, bridges, holds; queues; RTCP
 WRITE = (
     "system",
-    "reporting",
-)  # Filter, CoreShowChannels, CoreSettings, PJSIPShowEndpoints: nothing that acts on a call
+    "reporting",  # with system: Filter, CoreShowChannels, CoreSettings, PJSIPShowEndpoints, VoicemailUsersList
+    "user",  # VoicemailMove, VoicemailRemove, VoicemailForward, VoicemailRefresh; beside them it allows UserEvent only
+)  # nothing that acts on a call
 
 
 def cel(header: str, *, events: tuple[str, ...] = EVENTS) -> str:

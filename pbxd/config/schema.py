@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, Field, SecretStr, model_validator
 
+from pbxd.config.part import RESTART, Part, at_start
 from pbxd.config.values import (
     AbsolutePath,
     Address,
@@ -18,19 +19,7 @@ from pbxd.config.values import (
     Size,
     Zone,
 )
-
-RESTART: dict[str, Any] = {"restart": True}  # a change of this key takes effect at the next start, not at a reload
-
-
-def at_start(default: Any, text: str) -> Any:  # noqa: ANN401 - pydantic's own Field is Any
-    """A key whose change needs a restart."""
-    return Field(default, description=text, json_schema_extra=RESTART)
-
-
-class Part(BaseModel):
-    """A group of keys; unknown ones are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+from pbxd.config.voicemail import Voicemail
 
 
 class Site(Part):
@@ -232,6 +221,7 @@ class Config(Part):
     metrics: Metrics = Field(default_factory=Metrics)
     log: Log = Field(default_factory=Log)
     doctor: Doctor = Field(default_factory=Doctor)
+    voicemail: Voicemail = Field(default_factory=Voicemail)
 
 
 def keys(model: type[BaseModel] = Config, prefix: str = "") -> dict[str, Any]:
