@@ -62,6 +62,7 @@ from pbxd.stats.rollup import rebuild, roll_up
 from pbxd.stats.writer import Writer
 from pbxd.supervise import supervise
 from pbxd.voice import VoiceQuality
+from pbxd.voicemail.service import Voicemail
 from pbxd.watchers import Watchers
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ class Daemon:
         self.agi.services.recorder, self.agi.services.announcement = self.monitor, config.recording.announcement
         self.ami.handlers = self._handlers()
         self.recordings: Recordings | None = None
+        self.voicemail = Voicemail(config.voicemail.spool, self.ami)
 
     def _monitor(self) -> Monitor:
         """What records calls."""
@@ -188,6 +190,7 @@ class Daemon:
                 )
                 mailing = tasks.create_task(supervise("reports", self.scheduler.run))
                 agi = tasks.create_task(supervise("agi", self.agi.run))
+                voicemail = tasks.create_task(supervise("voicemail", self.voicemail.run))
                 serving = tasks.create_task(self._until_stopped(server))
                 if ami is None:
                     self.ami.last_error = "no secret is set: see ami.secret_file"
@@ -200,7 +203,7 @@ class Daemon:
                 self.watchers.close()
                 server.should_exit = True
                 await self.agi.drain()
-                for task in (agi, ami, recording, storing, reconcile, rolling, mailing, watchdog):
+                for task in (agi, ami, recording, storing, reconcile, rolling, mailing, voicemail, watchdog):
                     if task is not None:
                         task.cancel()
                 await asyncio.wait([serving])
@@ -401,6 +404,7 @@ class Daemon:
             "recording": self.monitor.status() if self.monitor is not None else None,
             "recordings": self.recordings.pipeline.status() if self.recordings is not None else None,
             "agi": self.agi.status(),
+            "voicemail": self.voicemail.status(),
             "voice": {"written": self.voice.written, "failed": self.voice.failed},
             "store": {"calls": self.writer.calls, "path": str(path)},
             "disk": {"free": shutil.disk_usage(path.parent).free, "path": str(path.parent)},

@@ -29,6 +29,8 @@ GAUGES = {
         "from hang-up to commit, of the call that waited longest in the last batch",
     ),
     ("live", "calls"): ("pbxd_live_calls", "calls in progress as AMI tells"),
+    ("voicemail", "messages"): ("pbxd_voicemail_messages", "voice messages in all mailboxes"),
+    ("voicemail", "new"): ("pbxd_voicemail_new", "voice messages that nobody has heard"),
     ("disk", "free"): ("pbxd_disk_free_bytes", "free space where the store is"),
 }
 

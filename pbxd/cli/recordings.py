@@ -48,7 +48,7 @@ def play(
     ] = None,
 ) -> None:
     """Its sound: Ogg Opus, or FLAC. `pbxctl recordings play ID | ffplay -`"""
-    sound = context.obj.data(f"/v1/recordings/{recording}/sound")
+    sound, _ = context.obj.file(f"/v1/recordings/{recording}/sound")
     if output is None:
         sys.stdout.buffer.write(sound)
     else:
