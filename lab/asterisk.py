@@ -18,6 +18,7 @@ from lab.tree import LabError
 
 CONFIGURATION = Path(__file__).parent / "etc"
 PHONES = range(101, 150)
+MAILBOXES = range(101, 106)  # phones that have one, as voicemail.conf says
 PROVIDER_HOST = 250  # last byte of the address at which the lab's telephone company listens
 AMI_PORT = 5038
 LOCKS = Path("/run/lock")  # one for the machine, whatever cache folder a lab uses
@@ -245,8 +246,10 @@ def _somebody_listens(address: str) -> bool:
 
 def phone_sections(extension: int, address: str) -> str:
     """The pjsip.conf sections of one phone: found by its user name, reached at a fixed address."""
+    # Asterisk tells a phone of its messages without being asked: PJSUA asks only after a registration, which there is none of.
+    lamp = f"mailboxes={extension}@default\n" if extension in MAILBOXES else ""
     return (
-        f"\n[{extension}](phone)\naors={extension}\ncallerid=Phone {extension} <{extension}>\n"
+        f"\n[{extension}](phone)\naors={extension}\ncallerid=Phone {extension} <{extension}>\n{lamp}"
         f"named_call_group={(extension - 1) // 4}\nnamed_pickup_group={(extension - 1) // 4}\n"
         f"[{extension}](reached)\ncontact=sip:{extension}@{address}:5060\n"
     )

@@ -188,6 +188,11 @@ class Desk:
         self.order(phone, "call", to=to, line=line.name)
         return line
 
+    def lamp(self, phone: str) -> tuple[int, int] | None:
+        """The new and the old messages that the phone's lamp was told of last; None before it was told anything."""
+        told = [told for told in self.told if told["event"] == "lamp" and told["phone"] == phone]
+        return (told[-1]["new"], told[-1]["old"]) if told else None
+
     def incoming(self, phone: str, *, ring: bool = True) -> Line:
         """The next call that comes to `phone`, ringing."""
         self.wait(lambda: bool(self._untaken(phone)), f"a call for {phone}")

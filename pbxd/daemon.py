@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -29,6 +29,7 @@ from pbxd.asterisk.manager import ManagerSession
 from pbxd.asterisk.own_journal import OwnJournal
 from pbxd.asterisk.wire import Message
 from pbxd.calls.live import LiveState
+from pbxd.comms.people import Directory
 from pbxd.config.load import load_with_notes
 from pbxd.config.schema import Config, changed, taken_up
 from pbxd.control.api import ControlApi, metrics_app
@@ -41,6 +42,8 @@ from pbxd.recording.recorder import Recorder
 from pbxd.reports.scheduler import Scheduler
 from pbxd.settings import (
     ami_settings,
+    archive_settings,
+    comms_settings,
     ingest_settings,
     keep_of,
     monitor_settings,
@@ -60,7 +63,12 @@ from pbxd.stats.rollup import rebuild, roll_up
 from pbxd.stats.writer import Writer
 from pbxd.supervise import supervise
 from pbxd.voice import VoiceQuality
+from pbxd.voicemail.service import Voicemail
 from pbxd.watchers import Watchers
+
+if TYPE_CHECKING:
+    from pbxd.comms.host import CommsHost
+    from pbxd.recording.service import RecordingService
 
 RECONCILE = 60.0  # s between looks for calls that nothing was heard of
 ROLL_UP = 5.0  # s between looks for quarters of an hour that have to be rolled up
@@ -94,6 +102,8 @@ class Daemon:
         self.monitor = self._monitor() if config.recording.enabled else None
         self.agi.services.recorder, self.agi.services.announcement = self.monitor, config.recording.announcement
         self.ami.handlers = self._handlers()
+        self.comms, self.recordings = self._archive()
+        self.voicemail = Voicemail(config.voicemail.spool, self.ami)
 
     def _monitor(self) -> Monitor:
         """What records calls."""
@@ -106,6 +116,24 @@ class Daemon:
 
     def _recorded(self, name: str) -> None:
         log.info("a recording is complete", recording=name)
+        if self.recordings is not None:
+            self.recordings.notice(name)
+
+    def _archive(self) -> tuple[CommsHost | None, RecordingService | None]:
+        """The store of communications, where calls are recorded; nowhere else is it loaded, for it costs memory."""
+        if self.monitor is None:
+            return None, None
+        from pbxd.comms.host import CommsHost  # noqa: PLC0415
+        from pbxd.recording.catalogue import CATALOGUE  # noqa: PLC0415
+        from pbxd.recording.service import RecordingService  # noqa: PLC0415
+
+        host = CommsHost(
+            comms_settings(self.config, self.credentials),
+            lambda: Directory(self.config.people),
+            lambda: self.config.comms.keep_audit,
+            [CATALOGUE],
+        )
+        return host, RecordingService(host, archive_settings(lambda: self.config))
 
     def _handlers(self) -> dict[str, Callable[[Message], None]]:
         """What is done at each AMI event."""
@@ -152,6 +180,8 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._hangup)
         async with contextlib.AsyncExitStack() as ladder:  # each step is undone in reverse
             await self._open_store(ladder)
+            if self.comms is not None:
+                ladder.push_async_callback(self.comms.close)
             server = await self._open_control(ladder)
             await self._open_metrics(ladder)
             async with asyncio.TaskGroup() as tasks:
@@ -161,8 +191,11 @@ class Daemon:
                 reconcile = tasks.create_task(supervise("reconcile", self._reconcile))
                 rolling = tasks.create_task(supervise("rollups", self._roll_up))
                 recording = tasks.create_task(supervise("recorder", self.monitor.run)) if self.monitor else None
+                comms = tasks.create_task(supervise("communications", self.comms.run)) if self.comms else None
+                storing = tasks.create_task(supervise("recordings", self.recordings.run)) if self.recordings else None
                 mailing = tasks.create_task(supervise("reports", self.scheduler.run))
                 agi = tasks.create_task(supervise("agi", self.agi.run))
+                voicemail = tasks.create_task(supervise("voicemail", self.voicemail.run))
                 serving = tasks.create_task(self._until_stopped(server))
                 if ami is None:
                     self.ami.last_error = "no secret is set: see ami.secret_file"
@@ -175,7 +208,7 @@ class Daemon:
                 self.watchers.close()
                 server.should_exit = True
                 await self.agi.drain()
-                for task in (agi, ami, recording, reconcile, rolling, mailing, watchdog):
+                for task in (agi, ami, recording, storing, comms, reconcile, rolling, mailing, voicemail, watchdog):
                     if task is not None:
                         task.cancel()
                 await asyncio.wait([serving])
@@ -374,7 +407,10 @@ class Daemon:
             },
             "reports": self.scheduler.status(),
             "recording": self.monitor.status() if self.monitor is not None else None,
+            "recordings": self.recordings.status() if self.recordings is not None else None,
+            "comms": self.comms.status() if self.comms is not None else None,
             "agi": self.agi.status(),
+            "voicemail": self.voicemail.status(),
             "voice": {"written": self.voice.written, "failed": self.voice.failed},
             "store": {"calls": self.writer.calls, "path": str(path)},
             "disk": {"free": shutil.disk_usage(path.parent).free, "path": str(path.parent)},
@@ -402,6 +438,7 @@ class Daemon:
             doctor.rejects(rejected, self.ingest.counters.fragments),
             doctor.store(status["journal"], folder),
             doctor.recording(status["recording"]),
+            *doctor.communications(status["comms"], status["recordings"], self.config.doctor.disk_low),
             doctor.disk(folder, self.config.doctor.disk_low),
             doctor.clock(self.ami.clock_offset, self.config.doctor.clock_offset),
         ]

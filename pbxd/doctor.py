@@ -44,7 +44,7 @@ def ami(status: dict[str, Any]) -> Finding:
 
 
 def recording(status: dict[str, Any] | None) -> Finding:
-    """Recordings of calls."""
+    """Recordings of calls, as they are made."""
     if status is None:
         return ok("recording", "off: recording.enabled is false")
     if status["last_error"]:
@@ -60,6 +60,44 @@ def recording(status: dict[str, Any] | None) -> Finding:
     return ok(
         "recording", f"{status['recording']} calls are being recorded, {status['handed_over']} were since the start"
     )
+
+
+def communications(comms: dict[str, Any] | None, stored: dict[str, Any] | None, low: int) -> list[Finding]:
+    """The store of communications, and what is on its way into it; nothing, where nothing is kept."""
+    if comms is None:
+        return []
+    return [_vault(comms, low)] + ([] if stored is None else [_stored(stored)])
+
+
+def _vault(comms: dict[str, Any], low: int) -> Finding:
+    if not comms["open"]:
+        remedy = "recordings wait in the spool, which may be memory; see docs/vault.md"
+        return Finding("vault", "fault", comms["error"] or "the store is being opened", remedy)
+    if comms["missing"]:
+        remedy = "bring their files back from a backup; `pbxctl vault verify` tells what is wrong now"
+        return Finding("vault", "fault", f"{len(comms['missing'])} objects are missing in {comms['folder']}", remedy)
+    if comms["free"] < low:
+        remedy = "free space, shorten recording.keep or set recording.keep_free"
+        return Finding("vault", "warning", f"{comms['free'] / 1024**3:.1f} GiB free in {comms['folder']}", remedy)
+    if comms["orphans"]:
+        remedy = f"nobody can read them; delete {comms['folder']}/orphans when you know where they came from"
+        return Finding("vault", "warning", f"{comms['orphans']} objects without a row were set aside", remedy)
+    return ok("vault", f"{comms['folder']}, {comms['free'] / 1024**3:.1f} GiB free")
+
+
+def _stored(stored: dict[str, Any]) -> Finding:
+    """Recordings on their way from the spool into the vault."""
+    waiting = f"{stored.get('waiting', 0)} recordings wait in the spool, the oldest for {stored.get('oldest', 0):.0f} s"
+    if stored["error"]:
+        return Finding("recordings", "fault", f"{waiting}: {stored['error']}", "mend that; pbxd goes on by itself")
+    if stored["failing"]:
+        name, why = next(iter(stored["failing"].items()))
+        remedy = f"pbxd tries again; if it does not help, keep a copy of {name} and take it out of the spool"
+        return Finding("recordings", "warning", f"{waiting}; {len(stored['failing'])} fail, {name}: {why}", remedy)
+    if stored["damaged"]:
+        remedy = "all that was there of them is in the vault as a tar file each: `pbxctl vault export`"
+        return Finding("recordings", "warning", f"{stored['damaged']} recordings were damaged", remedy)
+    return ok("recordings", f"{stored['recordings']} in the vault, {stored['held']} held; {waiting}")
 
 
 def cel(path: Path, now: float, live_calls: int) -> Finding:

@@ -27,7 +27,9 @@ PbxdError
 │   ├── AccessRefused      this person may not do that
 │   └── StillKept          it may not be deleted yet: a legal hold, or the shortest time that it is kept
 ├── RecordingError         a call cannot be recorded, paused or resumed
-│   └── SpoolDamaged       what lies in the spool cannot be made into a recording
+│   └── RecordingDamaged   the pieces of a recording are no sound, or do not fit together
+├── SpoolError             a voicemail file cannot be understood, found, read or written
+├── VoicemailRefused       Asterisk did not carry out what was asked of a mailbox
 ├── SnippetError           Asterisk's configuration folder cannot take what we would add
 ├── ReportError            a report cannot be made, read, drawn or written
 ├── MailError              a mail was not taken
@@ -172,8 +174,16 @@ class RecordingError(PbxdError):
     """A call cannot be recorded, paused or resumed; the message says why."""
 
 
-class SpoolDamaged(RecordingError):
-    """What lies in the spool cannot be made into a recording. It is set aside, never dropped."""
+class RecordingDamaged(RecordingError):
+    """The pieces of a recording are no sound, or do not fit together. They are kept as they are."""
+
+
+class SpoolError(PbxdError):
+    """A file of the voicemail spool cannot be understood, found, read or written."""
+
+
+class VoicemailRefused(PbxdError):
+    """Asterisk did not carry out what was asked of a mailbox; the message says what and, as far as it can be told, why."""
 
 
 class SnippetError(PbxdError):

@@ -29,7 +29,20 @@ GAUGES = {
         "from hang-up to commit, of the call that waited longest in the last batch",
     ),
     ("live", "calls"): ("pbxd_live_calls", "calls in progress as AMI tells"),
+    ("voicemail", "messages"): ("pbxd_voicemail_messages", "voice messages in all mailboxes"),
+    ("voicemail", "new"): ("pbxd_voicemail_new", "voice messages that nobody has heard"),
     ("disk", "free"): ("pbxd_disk_free_bytes", "free space where the store is"),
+}
+
+
+OPTIONAL = {  # where calls are recorded
+    ("recordings", "recordings"): ("pbxd_recordings", "recordings in the vault"),
+    ("recordings", "waiting"): ("pbxd_recordings_waiting", "recordings that wait in the spool"),
+    ("recordings", "oldest"): ("pbxd_recordings_waiting_seconds", "how long the oldest of them has waited"),
+    ("recordings", "failed"): ("pbxd_recordings_failed", "tries to store a recording that failed since the start"),
+    ("recordings", "damaged"): ("pbxd_recordings_damaged", "recordings that could not be made, kept as they were"),
+    ("comms", "open"): ("pbxd_comms_open", "1 while the store of communications is open"),
+    ("comms", "free"): ("pbxd_comms_free_bytes", "free space where it is"),
 }
 
 
@@ -45,6 +58,9 @@ class StatusCollector(Collector):
             yield CounterMetricFamily(name, text, value=float(self.status[part][key]))
         for (part, key), (name, text) in GAUGES.items():
             yield GaugeMetricFamily(name, text, value=float(self.status[part][key]))
+        for (part, key), (name, text) in OPTIONAL.items():
+            if (value := (self.status[part] or {}).get(key)) is not None:
+                yield GaugeMetricFamily(name, text, value=float(value))
 
 
 def render(status: dict[str, Any]) -> bytes:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import time
+from pathlib import Path
 
 from pbxd.asterisk.manager import AmiSettings
 from pbxd.calls.site import Site, dial_pattern
+from pbxd.comms.store import CommsSettings
 from pbxd.config.recording import RecordingRule
 from pbxd.config.schema import Config
 from pbxd.config.values import DAYS
@@ -14,9 +17,11 @@ from pbxd.ingest import IngestSettings
 from pbxd.recording.monitor import MonitorSettings
 from pbxd.recording.policy import Consent, Hours, Mode, Rule
 from pbxd.recording.recorder import RecorderRules
+from pbxd.recording.retention import Keep
+from pbxd.recording.service import ArchiveSettings
 from pbxd.stats.periods import local_zone
 from pbxd.stats.question import ReportSettings
-from pbxd.stats.retention import Keep
+from pbxd.stats.retention import Keep as KeepFigures
 
 
 def ami_settings(config: Config) -> AmiSettings:
@@ -72,9 +77,9 @@ def zone_of(config: Config) -> str:
     return config.site.time_zone or local_zone()
 
 
-def keep_of(config: Config) -> Keep:
+def keep_of(config: Config) -> KeepFigures:
     """How long calls and figures are kept."""
-    return Keep(config.statistics.keep_calls, config.statistics.keep_rollups)
+    return KeepFigures(config.statistics.keep_calls, config.statistics.keep_rollups)
 
 
 def recorder_rules(config: Config) -> RecorderRules:
@@ -85,6 +90,22 @@ def recorder_rules(config: Config) -> RecorderRules:
         pause_on_digits=recording.pause_on_digits,
         digits_after=int(recording.digits_after * 1_000_000),
     )
+
+
+def comms_settings(config: Config, credentials: Path | None) -> CommsSettings:
+    """Where the store of communications is, and its key."""
+    return CommsSettings(config.comms.folder, config.comms.key_file, credentials)
+
+
+def archive_settings(config: Callable[[], Config]) -> ArchiveSettings:
+    """How recordings are kept; what a reload changes is asked for each time."""
+
+    def keep() -> Keep:
+        recording = config().recording
+        return Keep(recording.keep, recording.keep_classes, recording.keep_at_least)
+
+    now = config().recording
+    return ArchiveSettings(now.spool, now.codec, keep, lambda: config().recording.keep_free)
 
 
 def _rule(rule: RecordingRule) -> Rule:

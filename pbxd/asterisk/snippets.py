@@ -29,8 +29,10 @@ COLUMNS = (  # in the order of pbxd.calls.cel.COLUMNS
 READ = ("system", "call", "agent", "reporting", "dtmf")
 WRITE = (
     "system",
+    # With system: Filter, CoreShowChannels, CoreSettings, PJSIPShowEndpoints, VoicemailUsersList, MixMonitor, StopMixMonitor.
     "reporting",
-)  # Filter, CoreShowChannels, CoreSettings, PJSIPShowEndpoints, MixMonitor, MixMonitorMute: nothing else acts on a call
+    "user",  # VoicemailMove, VoicemailRemove, VoicemailForward, VoicemailRefresh; beside them it allows UserEvent only
+)  # nothing else that acts on a call
 
 
 def cel(header: str, *, events: tuple[str, ...] = EVENTS) -> str:

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 from pbxd.errors import ControlError
 
 DEFAULT_SOCKET = Path("/run/pbxd/control.sock")
+STREAMED = 256 * 1024  # bytes of an answer that are in memory at a time
 TIMEOUT = 30.0  # s for an answer to begin
 
 
@@ -43,6 +44,30 @@ class Client:
     def post(self, route: str, body: bytes = b"", *, patient: bool = False, **query: Any) -> Any:  # noqa: ANN401 - JSON
         """The JSON answer to a POST; `patient` waits for it for as long as it takes."""
         return json.loads(self._open("POST", route, query, body, patient=patient).read())
+
+    def put(self, route: str, body: bytes) -> Any:  # noqa: ANN401 - JSON
+        """The JSON answer to a PUT."""
+        return json.loads(self._open("PUT", route, {}, body, patient=True).read())
+
+    def delete(self, route: str, **query: Any) -> Any:  # noqa: ANN401 - JSON
+        """The JSON answer to a DELETE."""
+        return json.loads(self._open("DELETE", route, query).read())
+
+    def file(self, route: str, **query: Any) -> tuple[bytes, str]:  # noqa: ANN401 - whatever a query has
+        """The bytes of a GET, and the kind of file that they are, as its name ends."""
+        response = self._open("GET", route, query, patient=True)
+        return response.read(), response.headers.get("X-Format", "bin")
+
+    def stream(self, route: str, **query: Any) -> Iterator[bytes]:  # noqa: ANN401 - whatever a query has
+        """The bytes of a GET as they come. ControlError if it ends before its end."""
+        response = self._open("GET", route, query, patient=True)
+        try:
+            while data := response.read(STREAMED):
+                yield data
+        except (OSError, http.client.HTTPException) as error:
+            raise ControlError(
+                f"the daemon stopped in the middle of the answer: {error or type(error).__name__}"
+            ) from error
 
     def text(self, route: str) -> str:
         """The text of a GET."""

@@ -47,6 +47,17 @@ class Recording(Part):
         "this-call-may-be-monitored-or-recorded", "Sound of Asterisk that the FastAGI route announce plays."
     )
     beep_every: Duration = at_start(15.0, "Time between the beeps of a recording whose consent is a beep.")
+    codec: Literal["opus", "flac"] = at_start(
+        "opus", "How recordings are stored: Ogg Opus, or FLAC, which loses nothing."
+    )
+    keep: Duration | None = Field(None, description="Recordings are deleted this long after their end; empty is never.")
+    keep_classes: dict[str, Duration] = Field(
+        default_factory=dict, description="The same for classes that have their own: {call: 90d}."
+    )
+    keep_at_least: Duration = Field(0.0, description="Nobody deletes a recording before this time, not even root.")
+    keep_free: Size | None = Field(
+        None, description="With less than this free, the oldest recordings that may go are deleted; empty is never."
+    )
     spool: AbsolutePath = at_start(
         Path("/run/pbxd/spool"), "Folder in which Asterisk writes while a call goes on; in memory, where there is room."
     )

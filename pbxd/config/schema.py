@@ -23,6 +23,7 @@ from pbxd.config.values import (
     Size,
     Zone,
 )
+from pbxd.config.voicemail import Voicemail
 
 
 class Site(Part):
@@ -230,6 +231,7 @@ class Config(Part):
     log: Log = Field(default_factory=Log)
     doctor: Doctor = Field(default_factory=Doctor)
     agi: Agi = Field(default_factory=Agi)
+    voicemail: Voicemail = Field(default_factory=Voicemail)
 
 
 def keys(model: type[BaseModel] = Config, prefix: str = "") -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from pbxd.errors import SpoolDamaged
+from pbxd.errors import RecordingDamaged
 from pbxd.recording.manifest import Manifest
 
 Samples: TypeAlias = NDArray[np.int16]
@@ -54,7 +54,7 @@ class Plan:
 
 
 def read_header(path: Path) -> Wav | None:
-    """What kind of file it is; None for one that is missing or has no sound. SpoolDamaged if it is no such file.
+    """What kind of file it is; None for one that is missing or has no sound. RecordingDamaged if it is no such file.
 
     A file that was never closed says 0 or too much of its length; what is there counts.
     """
@@ -66,7 +66,7 @@ def read_header(path: Path) -> Wav | None:
             if len(head) < 12:
                 return None
             if head[:4] != b"RIFF" or head[8:] != b"WAVE":
-                raise SpoolDamaged(f"{path.name} is no WAV file")
+                raise RecordingDamaged(f"{path.name} is no WAV file")
             rate = 0
             while len(chunk := file.read(8)) == 8:
                 name, length = struct.unpack("<4sI", chunk)
@@ -85,21 +85,21 @@ def read_header(path: Path) -> Wav | None:
 
 def _rate(path: Path, body: bytes) -> int:
     if len(body) < 16:
-        raise SpoolDamaged(f"{path.name} has no format")
+        raise RecordingDamaged(f"{path.name} has no format")
     kind, channels, rate, _, _, bits = struct.unpack("<HHIIHH", body[:16])
     if (kind, channels, bits) != (1, 1, 16):
-        raise SpoolDamaged(f"{path.name} is not plain 16-bit mono: format {kind}, {channels} channels, {bits} bits")
+        raise RecordingDamaged(f"{path.name} is not plain 16-bit mono: format {kind}, {channels} channels, {bits} bits")
     return int(rate)
 
 
 def _checked(path: Path, rate: int) -> int:
     if rate not in RATES:
-        raise SpoolDamaged(f"{path.name} has {rate} samples a second; {RATES[0]} or {RATES[1]} are expected")
+        raise RecordingDamaged(f"{path.name} has {rate} samples a second; {RATES[0]} or {RATES[1]} are expected")
     return rate
 
 
 def plan(manifest: Manifest, folder: Path) -> Plan:
-    """Look at the files and say where each goes. SpoolDamaged if one is not sound."""
+    """Look at the files and say where each goes. RecordingDamaged if one is not sound."""
     found = []
     for piece in manifest.pieces:
         for channel, name in enumerate((piece.left, piece.right)):

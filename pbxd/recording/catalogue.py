@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -67,14 +67,13 @@ recording_parties = Table(
     Index("recording_parties_by_number", "number"),
 )
 
-damaged = (
-    Table(  # what lay in the spool and could not be made into a recording; all of it is in the vault under the same id
-        "recording_damaged",
-        metadata,
-        Column("id", String, primary_key=True),
-        Column("at", Integer, nullable=False),
-        Column("reason", Text, nullable=False),
-    )
+# What lay in the spool and could not be made into a recording; all of it is in the vault, under the same id.
+damaged = Table(
+    "recording_damaged",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("at", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
 )
 
 CATALOGUE = Part("recordings", (recordings, recording_parties, damaged), sealed=(recordings.c.details,))
@@ -124,10 +123,8 @@ class Catalogue:
         self._database = database
         self._vault = vault
 
-    async def enter(
-        self, connection: AsyncConnection, manifest: Manifest, extensions: Iterable[str], sound: dict[str, Any]
-    ) -> None:
-        """Add a recording, within the transaction of its object. `sound`: codec, rate, frames; `extensions`: one a party."""
+    async def enter(self, connection: AsyncConnection, manifest: Manifest, sound: dict[str, Any]) -> None:
+        """Add a recording, within the transaction of its object. `sound`: codec, rate, frames."""
         details = {
             "caller": manifest.caller,
             "dialled": manifest.dialled,
@@ -147,8 +144,11 @@ class Catalogue:
         }  # fmt: skip
         await connection.execute(insert(recordings).values(row))
         parties = [
-            {"recording": manifest.id, "position": n, "endpoint": party.endpoint, "number": party.number, "extension": own}
-            for n, (party, own) in enumerate(zip(manifest.parties, extensions, strict=True))
+            {
+                "recording": manifest.id, "position": n, "endpoint": party.endpoint, "number": party.number,
+                "extension": "" if party.trunk else party.number,
+            }
+            for n, party in enumerate(manifest.parties)
         ]  # fmt: skip
         if parties:
             await connection.execute(insert(recording_parties), parties)
@@ -170,8 +170,9 @@ class Catalogue:
         await self._database.run("holding a recording", work)
 
     async def find(self, name: str) -> Entry | None:
-        """The recording of this id, if there is one."""
-        found = [entry async for entry in self._select([recordings.c.id == name], Filter(limit=1))]
+        """The recording of this id, or of the call of this id, if there is one."""
+        named = or_(recordings.c.id == name, recordings.c.call == name)
+        found = [entry async for entry in self._select([named], Filter(limit=1))]
         return found[0] if found else None
 
     async def entries(self, wanted: Filter) -> AsyncIterator[Entry]:

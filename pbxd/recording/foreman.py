@@ -11,7 +11,7 @@ from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 from typing import Any
 
-from pbxd.errors import CommsFull, RecordingError, SpoolDamaged
+from pbxd.errors import CommsFull, RecordingDamaged, RecordingError
 
 LONGEST_ANSWER = 65_536  # bytes
 JOB_LIMIT = 3600.0  # s; a day of sound takes a quarter of an hour, a worker that is stuck takes forever
@@ -28,7 +28,7 @@ class Foreman:
         self._process: Process | None = None
 
     async def do(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Have a job done; see `worker`. SpoolDamaged, CommsFull, WorkerDied or RecordingError if it was not."""
+        """Have a job done; see `worker`. RecordingDamaged, CommsFull, WorkerDied or RecordingError if it was not."""
         process = self._process or await self._start()
         if process.stdin is None or process.stdout is None:
             raise RecordingError("the worker has no pipes")
@@ -76,7 +76,7 @@ class Foreman:
 
 
 def _error(answer: dict[str, Any]) -> Exception:
-    kinds: dict[str, type[Exception]] = {"damaged": SpoolDamaged, "full": CommsFull}
+    kinds: dict[str, type[Exception]] = {"damaged": RecordingDamaged, "full": CommsFull}
     return kinds.get(answer.get("kind", ""), RecordingError)(str(answer["error"]))
 
 

@@ -61,7 +61,7 @@ class Library:
         """The sound of a recording, to play or to download. AccessRefused, ObjectGone, ObjectDamaged."""
         entry = await self._entry(who, action, name)
         await self._store.access.claim(who, action, self.thing(entry), detail=detail)
-        return entry, await self._store.vault.open(name)
+        return entry, await self._store.vault.open(entry.id)
 
     async def sound(self, file: BinaryIO) -> AsyncIterator[bytes]:
         """What is in an open recording, as it is stored; it is closed at the end."""
@@ -83,28 +83,29 @@ class Library:
                 process.kill()
                 await process.wait()
 
-    async def export(self, who: Person, *, of: str, numbers: frozenset[str]) -> list[Entry]:
-        """All recordings that a person's request for access is about: those in which one of these numbers took part.
+    async def export(self, who: Person, of: str, numbers: frozenset[str]) -> list[Entry]:
+        """All recordings that a request for access is about, oldest first: those in which one of these numbers took part.
 
-        AccessRefused, and nothing at all, if one of them may not be exported.
+        `of` says whose they are, for the audit. AccessRefused, and nothing at all, if one of them may not be exported.
         """
         found: dict[str, Entry] = {}
         for number in sorted(numbers):
             found |= {entry.id: entry async for entry in self.catalogue.entries(Filter(number=number))}
-        for entry in found.values():
-            decision = may(who, "export", self.thing(entry))
-            if not decision.allowed:
-                await self._store.access.claim(who, "export", self.thing(entry), detail={"of": of})
-        if not found:
+        entries = sorted(found.values(), key=lambda entry: (entry.start, entry.id))
+        things = [self.thing(entry) for entry in entries]
+        if not things:
             owners, teams = self._store.access.people.owners(numbers)
-            await self._store.access.claim(who, "export", Thing("recording", "", owners, teams), detail={"of": of})
-        for entry in found.values():
-            await self._store.access.claim(who, "export", self.thing(entry), detail={"of": of})
-        return sorted(found.values(), key=lambda entry: (entry.start, entry.id))
+            things = [Thing("recording", "", owners, teams)]
+        refused = [thing for thing in things if not may(who, "export", thing).allowed]
+        for thing in refused or things:
+            await self._store.access.claim(
+                who, "export", thing, detail={"of": of}
+            )  # the first one that is refused ends it
+        return entries
 
-    async def read(self, entry: Entry) -> tuple[bytes, dict[str, Any]]:
-        """The sound and the facts of a recording for which `export` was granted."""
-        return await self._store.vault.read(entry.id), self._facts(entry)
+    async def granted(self, entry: Entry) -> tuple[BinaryIO, dict[str, Any]]:
+        """The sound and the facts of a recording whose export was granted. ObjectGone, ObjectDamaged."""
+        return await self._store.vault.open(entry.id), self._facts(entry)
 
     def _facts(self, entry: Entry) -> dict[str, Any]:
         return as_json(entry) | self.catalogue.details(entry) | {"due": self._keep().due(entry)}
@@ -116,14 +117,16 @@ class Library:
         detail = {"start": entry.start, "end": entry.end, "sha256": entry.sha256} | ({"why": reason} if reason else {})
         if refusal is not None and may(who, "delete", self.thing(entry)).allowed:
             audit = self._store.audit
-            await audit.record(who, "delete", "recording", name, allowed=False, reason=refusal, via=via, detail=detail)
-            raise StillKept(f"{name} is not deleted: {refusal}")
+            await audit.record(
+                who, "delete", "recording", entry.id, allowed=False, reason=refusal, via=via, detail=detail
+            )
+            raise StillKept(f"{entry.id} is not deleted: {refusal}")
         await self._store.access.claim(who, "delete", self.thing(entry), via=via, detail=detail)
 
         async def strike(connection: AsyncConnection) -> None:
-            await self.catalogue.strike(connection, name)
+            await self.catalogue.strike(connection, entry.id)
 
-        await self._store.vault.shred(name, strike)
+        await self._store.vault.shred(entry.id, strike)
 
     async def hold(self, who: Person, name: str, reason: str) -> None:
         """Keep a recording until it is released, whatever else says. AccessRefused, ObjectGone; ValueError without a reason."""
@@ -131,13 +134,13 @@ class Library:
             raise ValueError("a hold needs a reason: which case it is for")
         entry = await self._entry(who, "hold", name)
         await self._store.access.claim(who, "hold", self.thing(entry), detail={"why": reason})
-        await self.catalogue.set_hold(name, reason.strip()[:200])
+        await self.catalogue.set_hold(entry.id, reason.strip()[:200])
 
     async def release(self, who: Person, name: str) -> None:
         """Take a hold off. AccessRefused, ObjectGone."""
         entry = await self._entry(who, "release", name)
         await self._store.access.claim(who, "release", self.thing(entry), detail={"hold": entry.hold})
-        await self.catalogue.set_hold(name, None)
+        await self.catalogue.set_hold(entry.id, None)
 
     async def _entry(self, who: Person, action: Action, name: str) -> Entry:
         """The entry of a recording. Who may not see any is told the same of one that is not there, and both are in the audit."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pbxd.comms.files import ID
-from pbxd.errors import SpoolDamaged
+from pbxd.errors import RecordingDamaged
 
 VERSION = 1
 FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}\.wav")
@@ -25,6 +25,7 @@ class Party:
     endpoint: str  # TECH/name
     number: str
     name: str
+    trunk: bool = True  # whether it leads outside: then the number is whatever the caller says it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +61,13 @@ class Manifest:
 
 
 def parse(text: str | bytes, name: str) -> Manifest:
-    """The recording in the folder `name`. SpoolDamaged, with what is wrong, if that is no manifest of one."""
+    """The recording in the folder `name`. RecordingDamaged, with what is wrong, if that is no manifest of one."""
     try:
         manifest = _manifest(json.loads(text))
     except KeyError as error:
-        raise SpoolDamaged(f"ready.json has no {error}") from error
+        raise RecordingDamaged(f"ready.json has no {error}") from error
     except (TypeError, ValueError, RecursionError) as error:
-        raise SpoolDamaged(f"ready.json: {error}") from error
+        raise RecordingDamaged(f"ready.json: {error}") from error
     _check(manifest, name)
     return manifest
 
@@ -88,11 +89,16 @@ def _manifest(values: Any) -> Manifest:  # noqa: ANN401 - JSON
         direction=_text(values["direction"]),
         queue=_text(values["queue"]),
         consent=_text(values["consent"]),
-        parties=_all(values["parties"], lambda p: Party(_text(p["endpoint"]), _text(p["number"]), _text(p["name"]))),
+        parties=_all(values["parties"], _party),
         pieces=_all(values["segments"], lambda piece: _piece(piece, end)),
         gaps=_all(values["gaps"], lambda gap: (_whole(gap[0]), _whole(gap[1]))),
         faults=_all(values.get("faults", []), _text),
     )
+
+
+def _party(party: Any) -> Party:  # noqa: ANN401 - JSON
+    outside = party.get("trunk", True) is not False
+    return Party(_text(party["endpoint"]), _text(party["number"]), _text(party["name"]), outside)
 
 
 def _piece(piece: Any, end: int) -> Piece:  # noqa: ANN401 - JSON
@@ -108,17 +114,17 @@ def _piece(piece: Any, end: int) -> Piece:  # noqa: ANN401 - JSON
 
 def _check(manifest: Manifest, name: str) -> None:
     if manifest.id != name or not ID.fullmatch(name):
-        raise SpoolDamaged(f"ready.json is of {manifest.id[:80]!r}")
+        raise RecordingDamaged(f"ready.json is of {manifest.id[:80]!r}")
     if not 0 <= manifest.end - manifest.start <= LONGEST or manifest.start < 0:
-        raise SpoolDamaged(f"ready.json: from {manifest.start} to {manifest.end} is no time of a call")
+        raise RecordingDamaged(f"ready.json: from {manifest.start} to {manifest.end} is no time of a call")
     if len(manifest.pieces) > MOST_SEGMENTS:
-        raise SpoolDamaged(f"ready.json has {len(manifest.pieces)} segments")
+        raise RecordingDamaged(f"ready.json has {len(manifest.pieces)} segments")
     for piece in manifest.pieces:
         for file in (piece.left, piece.right):
             if not FILE.fullmatch(file):
-                raise SpoolDamaged(f"ready.json: {file[:80]!r} is no name of a sound file")
+                raise RecordingDamaged(f"ready.json: {file[:80]!r} is no name of a sound file")
     if any(end < start for start, end in manifest.gaps):
-        raise SpoolDamaged("ready.json: a gap ends before it begins")
+        raise RecordingDamaged("ready.json: a gap ends before it begins")
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - JSON

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -23,11 +21,11 @@ from pbxd.backoff import backoff
 from pbxd.comms.encrypted import Encrypted
 from pbxd.comms.files import ID
 from pbxd.comms.store import Communications
-from pbxd.errors import CommsError, CommsFull, ObjectGone, RecordingError, SpoolDamaged
+from pbxd.errors import CommsError, CommsFull, ObjectGone, RecordingDamaged, RecordingError
 from pbxd.recording import spool as spools
 from pbxd.recording.catalogue import Catalogue
 from pbxd.recording.foreman import Foreman, WorkerDied, job
-from pbxd.recording.manifest import Manifest, Party, parse
+from pbxd.recording.manifest import parse
 from pbxd.recording.stage import READY
 
 LOOK = 30.0  # s between looks into the spool, beside those when a recording is complete
@@ -60,16 +58,13 @@ class Troubles:
 class Pipeline:
     """Empties the spool."""
 
-    def __init__(
-        self, spool: Path, codec: str, store: Communications, catalogue: Catalogue, extension_of: Callable[[Party], str]
-    ) -> None:
+    def __init__(self, spool: Path, codec: str, store: Communications, catalogue: Catalogue) -> None:
         self.spool = spool
         self.codec = codec
         self.counters = PipelineCounters()
         self.troubles = Troubles()
         self._store = store
         self._catalogue = catalogue
-        self._extension_of = extension_of
         self._foreman = Foreman()
         self._wake = asyncio.Event()
 
@@ -89,7 +84,11 @@ class Pipeline:
                 else:
                     await asyncio.sleep(max(0.1, next(waits)))
         finally:
-            await self._foreman.dismiss()
+            await self.close()
+
+    async def close(self) -> None:
+        """End the worker; what it had begun is made again."""
+        await self._foreman.dismiss()
 
     async def _until_woken(self) -> None:
         for patience in (IDLE, LOOK - IDLE):
@@ -103,6 +102,7 @@ class Pipeline:
     async def empty(self) -> bool:
         """Take in all that is ready; whether nothing failed."""
         try:
+            await asyncio.to_thread(spools.sweep, self.spool)
             waiting = await asyncio.to_thread(spools.look, self.spool)
         except OSError as error:
             self._alarm(f"the spool {self.spool} cannot be read: {error.strerror or error}")
@@ -147,7 +147,7 @@ class Pipeline:
                 if deaths < DEATHS:
                     raise
                 await self._set_aside(folder, f"{error}, {deaths} times")
-            except SpoolDamaged as error:
+            except RecordingDamaged as error:
                 await self._set_aside(folder, str(error))
             except ObjectGone:
                 log.warning("a recording was destroyed while it was taken in", recording=name)
@@ -163,16 +163,13 @@ class Pipeline:
         encrypted = Encrypted(scratch, made["size"], made["length"], made["sha256"])
 
         async def enter(connection: AsyncConnection) -> None:
-            await self._catalogue.enter(connection, manifest, self._extensions(manifest), sound)
+            await self._catalogue.enter(connection, manifest, sound)
 
         await vault.adopt(draft, encrypted, enter)
         self.counters.ingested += 1
         self.counters.seconds += made["frames"] / made["rate"]
         self.counters.bytes += made["size"]
         log.info("a recording is in the vault", recording=manifest.id, call=manifest.call, bytes=made["size"])
-
-    def _extensions(self, manifest: Manifest) -> list[str]:
-        return [self._extension_of(party) for party in manifest.parties]
 
     async def _set_aside(self, folder: Path, reason: str) -> None:
         """Keep all that is there of a recording that cannot be made, encrypted, and say so."""
@@ -184,18 +181,3 @@ class Pipeline:
         with await asyncio.to_thread(spools.packed, folder) as content:
             await self._store.vault.put(folder.name, "damaged", content, enter)
         self.counters.damaged += 1
-
-    async def status(self) -> dict[str, Any]:
-        """How it stands. CommsError or OSError if that cannot be read."""
-        waiting = await asyncio.to_thread(spools.look, self.spool)
-        return {
-            "waiting": len(waiting.ready),
-            "oldest": waiting.oldest,
-            "unfinished": waiting.unfinished,
-            "failing": dict(self.troubles.of),
-            "alarm": self.troubles.alarm,
-            "ingested": self.counters.ingested,
-            "seconds": self.counters.seconds,
-            "bytes": self.counters.bytes,
-            "failed": self.counters.failed,
-        }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ import structlog
 from pbxd.comms.host import CommsHost
 from pbxd.comms.store import Communications
 from pbxd.errors import CommsError, RecordingError
+from pbxd.recording import spool as spools
 from pbxd.recording.catalogue import Catalogue
 from pbxd.recording.library import Library
-from pbxd.recording.manifest import Party
 from pbxd.recording.pipeline import Pipeline
 from pbxd.recording.retention import Keep
 
@@ -33,7 +33,6 @@ class ArchiveSettings:
     codec: str
     keep: Callable[[], Keep]
     keep_free: Callable[[], int | None]  # bytes
-    extension_of: Callable[[Party], str]
 
 
 class RecordingService:
@@ -44,6 +43,7 @@ class RecordingService:
         self._settings = settings
         self._pipeline: Pipeline | None = None
         self._library: Library | None = None
+        self._totals = {"recordings": 0, "damaged": 0, "held": 0}  # of the catalogue, at the last look
 
     @property
     def library(self) -> Library:
@@ -67,7 +67,7 @@ class RecordingService:
         store = await self._host.opened()
         catalogue = Catalogue(store.database, store.vault)
         settings = self._settings
-        pipeline = Pipeline(settings.spool, settings.codec, store, catalogue, settings.extension_of)
+        pipeline = Pipeline(settings.spool, settings.codec, store, catalogue)
         library = Library(store, catalogue, settings.keep)
         await self._look_at_orphans(store)
         self._pipeline, self._library = pipeline, library
@@ -84,30 +84,41 @@ class RecordingService:
             if not (self._settings.spool / name).is_dir() and await store.vault.find(name) is None:
                 await store.vault.set_aside(name)
 
+    async def count(self) -> None:
+        """Count what is in the catalogue, for the status. CommsError if it cannot be read."""
+        self._totals = await self.library.catalogue.totals()
+
     async def _keep_in_order(self, library: Library) -> None:
-        looked = -PURGE
+        looked: float | None = None
         loop = asyncio.get_running_loop()
         while True:
             try:
                 free = self._settings.keep_free()
                 if free is not None:
                     await library.make_room(free)
-                if loop.time() - looked >= PURGE:
+                if looked is None or loop.time() - looked >= PURGE:
                     await library.purge()
                     looked = loop.time()
+                await self.count()
 
             except (CommsError, RecordingError, OSError) as error:
                 log.error("recordings cannot be put in order", error=str(error))
             await asyncio.sleep(ROOM)
 
-    async def status(self) -> dict[str, Any]:
-        """How it stands, read from the parts."""
-        if self._pipeline is None or self._library is None:
-            return {"open": False, "error": self._host.last_error or "pbxd is starting"}
+    def status(self) -> dict[str, Any]:
+        """How it stands, read from the parts; `error` is why nothing goes into the vault, empty while it does."""
+        spool = self._settings.spool
         try:
-            pipeline = await self._pipeline.status()
-            totals = await self._library.catalogue.totals()
-        except (CommsError, OSError) as error:
-            return {"open": False, "error": str(error)}
-        free = shutil.disk_usage(self._settings.spool).free if self._settings.spool.exists() else 0
-        return {"open": True, "error": pipeline["alarm"], "spool_free": free, **pipeline, **totals}
+            folders = spools.look(spool)
+            free = shutil.disk_usage(spool).free if spool.exists() else 0
+        except OSError as error:
+            return {"error": f"{spool} cannot be read: {error.strerror}", **self._totals}
+        found: dict[str, Any] = {
+            "error": "", "waiting": len(folders.ready), "oldest": folders.oldest, "unfinished": folders.unfinished,
+            "spool_free": free, **self._totals,
+        }  # fmt: skip
+        if self._pipeline is None:
+            return found | {"error": self._host.last_error or "the store is being opened", "failing": {}}
+        troubles = self._pipeline.troubles
+        counters = asdict(self._pipeline.counters) | self._totals  # damaged ones are counted over all starts
+        return found | counters | {"error": troubles.alarm, "failing": dict(troubles.of)}

@@ -25,16 +25,11 @@ class Waiting:
 
 
 def look(spool: Path) -> Waiting:
-    """What lies in the spool now. Folders that are done are taken out of it. OSError if it cannot be read."""
+    """What lies in the spool now; nothing, if it is not there yet. OSError if it cannot be read."""
     ready: list[tuple[float, str]] = []
     unfinished = 0
-    if not spool.is_dir():
-        return Waiting((), 0.0, 0)
-    for folder in spool.iterdir():
-        if not folder.is_dir():
-            continue
-        if folder.name.startswith(".") and folder.name.endswith(DONE):
-            shutil.rmtree(folder, ignore_errors=True)
+    for folder in spool.iterdir() if spool.is_dir() else ():
+        if folder.name.startswith(".") or not folder.is_dir():
             continue
         try:
             ready.append(((folder / READY).stat().st_mtime, folder.name))
@@ -43,6 +38,12 @@ def look(spool: Path) -> Waiting:
     ready.sort()
     age = max(0.0, time.time() - ready[0][0]) if ready else 0.0
     return Waiting(tuple(name for _, name in ready), age, unfinished)
+
+
+def sweep(spool: Path) -> None:
+    """Delete what is left of folders that are done. OSError if it cannot be."""
+    for folder in spool.glob(f".*{DONE}"):
+        shutil.rmtree(folder)
 
 
 def remove(folder: Path) -> None:

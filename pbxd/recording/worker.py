@@ -22,7 +22,7 @@ from typing import Any
 from pbxd.comms.encrypted import encrypt_file
 from pbxd.comms.files import FULL, make_folder
 from pbxd.comms.priority import lower_this_thread
-from pbxd.errors import PbxdError, SpoolDamaged
+from pbxd.errors import PbxdError, RecordingDamaged
 from pbxd.recording.manifest import parse
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -39,7 +39,7 @@ def die_with(parent: int) -> None:
 
 
 def work(job: dict[str, Any]) -> dict[str, Any]:
-    """Do one job. SpoolDamaged, RecordingError or OSError if it cannot be done; nothing is left of it then, but in the spool."""
+    """Do one job. RecordingDamaged, RecordingError or OSError if it cannot be done; nothing is left of it then."""
     from pbxd.recording import assemble, encode  # noqa: PLC0415 - numpy: loaded at the first job
 
     folder, target = Path(job["folder"]), Path(job["target"])
@@ -65,7 +65,7 @@ def answer(line: bytes) -> dict[str, Any]:
     """Do the job of a line; what to say of it."""
     try:
         return work(json.loads(line))
-    except SpoolDamaged as error:
+    except RecordingDamaged as error:
         return {"error": str(error), "kind": "damaged"}
     except (OSError, PbxdError) as error:
         full = getattr(error, "errno", None) in FULL or _is_full(json.loads(line)["folder"])

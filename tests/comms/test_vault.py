@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import shutil
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -17,6 +18,7 @@ from pbxd.comms.schema import Part, metadata, objects
 from pbxd.comms.store import Communications
 from pbxd.errors import CommsBusy, CommsError, ObjectDamaged, ObjectGone, StoreKeyError
 from tests.comms.conftest import open_store, settings
+from tests.stats.debian import install
 
 CANARY = "The canary sings at Märchenschloss 4711"
 
@@ -296,8 +298,7 @@ async def test_P3_a_stolen_copy_tells_nothing(tmp_path: Path) -> None:
 
 async def test_the_age_tool_can_read_it(store: Communications, tmp_path: Path) -> None:
     """Years later, without pbxd: the key and two runs of Debian's age are enough."""
-    if subprocess.run(["which", "age"], capture_output=True, check=False).returncode:
-        pytest.skip("age is not installed")
+    install("age", lambda: shutil.which("age") is not None)
     await store.vault.put("a", "recording", CANARY.encode())
     wrapped = tmp_path / "wrapped"
     wrapped.write_bytes(await wrapped_key(store, "a"))

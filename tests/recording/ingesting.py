@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from pbxd.comms.store import Communications
+from pbxd.errors import CommsBusy
 from pbxd.recording.catalogue import CATALOGUE, Catalogue
-from pbxd.recording.manifest import Party
 from pbxd.recording.pipeline import Pipeline
 from tests.comms.conftest import open_store
-
-
-def extension_of(party: Party) -> str:
-    name = party.endpoint.partition("/")[2]
-    return name if name.isdecimal() else ""
 
 
 @asynccontextmanager
@@ -25,11 +21,11 @@ async def opened(folder: Path, codec: str = "opus") -> AsyncIterator[tuple[Commu
     """A store and its pipeline, on `folder`/comms and `folder`/spool."""
     store = await open_store(folder, [CATALOGUE])
     catalogue = Catalogue(store.database, store.vault)
-    pipeline = Pipeline(folder / "spool", codec, store, catalogue, extension_of)
+    pipeline = Pipeline(folder / "spool", codec, store, catalogue)
     try:
         yield store, catalogue, pipeline
     finally:
-        await pipeline._foreman.dismiss()
+        await pipeline.close()
         await store.close()
 
 
@@ -37,8 +33,11 @@ def ingest_forever(folder: Path, codec: str = "flac") -> None:
     """Run the pipeline in this process; it does not return."""
 
     async def run() -> None:
-        async with opened(folder, codec) as (_, _, pipeline):
-            await pipeline.run()
+        while True:
+            with contextlib.suppress(CommsBusy):  # the run before is going still
+                async with opened(folder, codec) as (_, _, pipeline):
+                    await pipeline.run()
+            await asyncio.sleep(0.001)
 
     asyncio.run(run())
 

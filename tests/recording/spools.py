@@ -35,8 +35,8 @@ def ready(folder: Path, seconds: float, **other: Any) -> dict[str, Any]:
         "version": 1, "id": folder.name, "call": f"call-{folder.name}", "start": START, "end": START + round(seconds * SECOND),
         "class": "call", "caller": "101", "dialled": "+49301234567", "direction": "outbound", "queue": "",
         "parties": [
-            {"endpoint": "PJSIP/101", "number": "101", "name": "Anna"},
-            {"endpoint": "PJSIP/trunk-a", "number": "+49301234567", "name": "Kanarienvogel"},
+            {"endpoint": "PJSIP/101", "number": "101", "name": "Anna", "trunk": False},
+            {"endpoint": "PJSIP/trunk-a", "number": "+49301234567", "name": "Kanarienvogel", "trunk": True},
         ],
         "consent": "announcement",
         "segments": [

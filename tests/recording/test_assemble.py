@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from pbxd.errors import SpoolDamaged
+from pbxd.errors import RecordingDamaged
 from pbxd.recording import assemble, encode
 from pbxd.recording.manifest import parse
 from tests.recording.spools import SECOND, START, ready, recording, strongest, tone, wav
@@ -127,28 +127,28 @@ def test_nothing_at_all(folder: Path) -> None:
 )
 def test_a_manifest_that_is_none(folder: Path, change: dict[str, Any], message: str) -> None:
     ready(folder, 1.0, **change)
-    with pytest.raises(SpoolDamaged, match=message):
+    with pytest.raises(RecordingDamaged, match=message):
         made(folder)
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{", b"\xff", b"null", b"[" * 100_000, b'{"version": 1}'])
 def test_no_json(text: bytes) -> None:
-    with pytest.raises(SpoolDamaged):
+    with pytest.raises(RecordingDamaged):
         parse(text, "r1")
 
 
 def test_files_that_are_no_sound(folder: Path) -> None:
     ready(folder, 1.0)
     (folder / "0.rx.wav").write_bytes(b"this is no sound, it is text, and more of it" * 10)
-    with pytest.raises(SpoolDamaged, match="no WAV"):
+    with pytest.raises(RecordingDamaged, match="no WAV"):
         made(folder)
     wav(folder / "0.rx.wav", constant(1, 100), 44_100)
-    with pytest.raises(SpoolDamaged, match="44100 samples"):
+    with pytest.raises(RecordingDamaged, match="44100 samples"):
         made(folder)
     stereo = bytearray((folder / "0.rx.wav").read_bytes())
     stereo[22] = 2
     (folder / "0.rx.wav").write_bytes(stereo)
-    with pytest.raises(SpoolDamaged, match="2 channels"):
+    with pytest.raises(RecordingDamaged, match="2 channels"):
         made(folder)
 
 
