@@ -154,6 +154,37 @@ async def test_the_worker_has_no_key(tmp_path: Path) -> None:
     assert seen[0]["recipient"].startswith("age1")
 
 
+WITHOUT_NEW_CODE = """
+import asyncio, ctypes, sys
+# PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN (prctl(2)): what the unit forbids; children inherit it.
+if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0):
+    sys.exit(77)
+from pathlib import Path
+from tests.recording.ingesting import opened
+
+async def main():
+    async with opened(Path(sys.argv[1]), "opus") as (store, catalogue, pipeline):
+        assert await pipeline.empty()
+        entry = await catalogue.find("r1")
+        from pbxd.recording.library import Library
+        from pbxd.recording.retention import Keep
+        sound = Library(store, catalogue, Keep).wav(await store.vault.open("r1"), 0.1)
+        print(len(b"".join([part async for part in sound])))
+
+asyncio.run(main())
+"""
+
+
+def test_it_works_where_no_code_may_be_made(tmp_path: Path) -> None:
+    """The unit has MemoryDenyWriteExecute."""
+    recording(tmp_path / "spool", "r1", 0.5)
+    command = [sys.executable, "-c", WITHOUT_NEW_CODE, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == 77:
+        pytest.skip("this kernel cannot forbid it")
+    assert done.stdout.splitlines()[-1:] == [str(44 + 3200 * 4)], done.stderr
+
+
 def plain_of(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
