@@ -72,9 +72,10 @@ def command(path: Path, arguments: tuple[str, ...], settings: ScriptSettings) ->
         if os.geteuid() != 0:
             raise AGIAppError(f"agi.scripts.user is {settings.user}, and only root can run a script as another user")
         rights += ["--reuid", settings.user, "--regid", settings.user, "--init-groups"]
+    cpu = max(1, round(settings.cpu))
     limits = [
         f"--as={settings.memory}",
-        f"--cpu={max(1, round(settings.cpu))}",
+        f"--cpu={cpu}:{cpu + 1}",  # SIGXCPU, then SIGKILL
         f"--nproc={settings.processes}",
         f"--nofile={FILES}",
         "--core=0",

@@ -227,6 +227,8 @@ class AgiServer:
         link.deadline = float("inf")
         with contextlib.suppress(AGIException, asyncio.CancelledError):  # a channel that cannot take it any more
             await link.ask(last_words(status))
+            if link.hung_up and status is Status.OK:  # Asterisk tells of it when it looks at the next command
+                await link.ask(last_words(Status.HANGUP))
         link.close()
 
     def _tell(self, what: str, **values: object) -> None:
