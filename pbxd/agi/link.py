@@ -38,7 +38,7 @@ class AgiLink(asyncio.Protocol):
     def __init__(self, house: House, wire: Wire) -> None:
         self._house = house
         self._wire = wire
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[Reply] | None = None
         self._late: asyncio.Future[None] | None = None  # set while `ask` waits for the answer to a cancelled command
@@ -47,6 +47,8 @@ class AgiLink(asyncio.Protocol):
         self.hung_up = False
         self.gone = False  # the connection has ended
         self.closing = False
+        self.begun = False  # the task has made its first step: before that, cancelling it would end it without a word
+        self.over = False  # the session has ended; the connection may be closing still
         self.task: asyncio.Task[None] | None = None
         self.error: AGIException | None = None  # why the session was cancelled
         self.on_hangup: Callable[[], None] | None = None
@@ -57,7 +59,7 @@ class AgiLink(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A peer is there; it owes its environment."""
         self._transport = cast("asyncio.Transport", transport)
-        self.due = self._loop.time() + self._house.answer_time
+        self.due = self.loop.time() + self._house.answer_time
         if not self._house.arrived(self):
             self._transport.abort()
 
@@ -101,7 +103,7 @@ class AgiLink(asyncio.Protocol):
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
         elif self.task is not None:
-            self.task.cancel()
+            self._cancel()
         else:
             self._house.failed(self, error)
 
@@ -118,14 +120,14 @@ class AgiLink(asyncio.Protocol):
     async def ask(self, line: bytes, mark: bytes | None = None, *, slow: bool = False) -> Reply:
         """Send a command and give its answer; see `session.Channel`."""
         if self._wire.pending and not self.closing:  # the answer to a command whose wait was cancelled is still to come
-            self._late = self._loop.create_future()
+            self._late = self.loop.create_future()
             await self._late
         if self.closing or self._transport is None:
             raise self.error or AGISIGPIPEHangup("the connection has ended")
         self._wire.asked(mark)
-        answer: asyncio.Future[Reply] = self._loop.create_future()
+        answer: asyncio.Future[Reply] = self.loop.create_future()
         self._answer = answer
-        self.due = None if slow else self._loop.time() + self._house.answer_time
+        self.due = None if slow else self.loop.time() + self._house.answer_time
         self._transport.write(line)
         return await answer
 
@@ -148,15 +150,23 @@ class AgiLink(asyncio.Protocol):
         """End the session's application, whatever it is at; `error` says why. Asterisk finishes the command that it is at."""
         if self.error is None and not self.closing:
             self.error = error
-            if self.task is not None:
-                self.task.cancel()
+            self._cancel()
+
+    def _cancel(self) -> None:
+        if self.task is not None and self.begun:
+            self.task.cancel()
+
+    def forget(self) -> None:
+        """The session is over: let go of what holds this in a circle, so that it is freed at once."""
+        self.task = self._answer = self._late = self.on_hangup = self.on_stray = None
+        self.over = True
 
     def close(self, last: bytes = b"") -> None:
         """End the connection when `last` is written; a peer that does not take it is cut off after a while."""
         if self._transport is None or self.closing:
             return
         self.closing = True
-        self.due = self._loop.time() + LINGER
+        self.due = self.loop.time() + LINGER
         if last:
             self._transport.write(last)
         self._transport.close()

@@ -137,7 +137,7 @@ async def relay(
     request: Request,
 ) -> None:
     """Give the script Asterisk's environment, then carry commands and answers, until the script writes no more."""
-    await write(request.raw)
+    await write(request.environment.raw)
     while (line := await read()) is not None:
         if not line:
             continue

@@ -10,10 +10,8 @@ tenth of a session.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import structlog
@@ -33,6 +31,7 @@ LAST_WORDS = 1.0  # s that sessions get to end when the drain is over
 QUIET = 1.0  # s between two lines of the log about one kind of outcome: a peer that floods must not flood the log
 FIRST, LONGEST = 1.0, 30.0  # s between tries to listen
 BACKLOG = 1024  # connections that the kernel holds for us
+QUIET_ENDS = frozenset({Status.OK, Status.HANGUP})  # not worth a line of the log
 log = structlog.get_logger("pbxd.agi")
 
 
@@ -43,6 +42,7 @@ class AgiCounters:
     sessions: int = 0
     cut: int = 0  # connections beyond all limits
     faults: int = 0  # peers that broke the protocol before they had a session
+    unheard: int = 0  # ends that the dialplan could not be told any more
     quiet: int = 0  # lines that the log was spared
     outcomes: Counter[str] = field(default_factory=Counter)  # by Status
     routes: Counter[str] = field(default_factory=Counter)  # by route; unknown names are not counted one by one
@@ -166,21 +166,12 @@ class AgiServer:
 
     def began(self, link: AgiLink, environment: Environment) -> asyncio.Task[None]:
         """A session: the task that serves it."""
-        config = self.services.config
         self.counters.sessions += 1
-        link.deadline = asyncio.get_running_loop().time() + config.session_time
-        task = asyncio.get_running_loop().create_task(self._serve(link, request_of(environment)))
+        loop = link.loop
+        link.deadline = loop.time() + self.services.config.session_time
+        task = loop.create_task(self._serve(link, environment))
         self._tasks.add(task)
-        task.add_done_callback(partial(self._ended, link))
         return task
-
-    def _ended(self, link: AgiLink, task: asyncio.Task[None]) -> None:
-        """A session's task is over. One that was cancelled before its first step has told nobody."""
-        self._tasks.discard(task)
-        if task.cancelled():
-            status = status_of(link.error) if link.error else Status.STOPPED
-            self.counters.outcomes[status] += 1
-            link.close(last_words(status))
 
     def _application(self, request: Request) -> Application | Status:
         """What serves a request, or why nothing does."""
@@ -190,17 +181,26 @@ class AgiServer:
             return Status.BUSY
         return self.routes.find(request.name) or self.scripts.find(request.name) or Status.NOROUTE
 
-    async def _serve(self, link: AgiLink, request: Request) -> None:
+    async def _serve(self, link: AgiLink, environment: Environment) -> None:
         """One session, from its environment to its end. Nothing that happens in it goes further."""
-        status, reason = self._application(request), ""
-        if not isinstance(status, Status):
-            self.counters.routes[request.name] += 1
-            status, reason = await self._run(status, link, request)
-        self.counters.outcomes[status] += 1
-        if status not in (Status.OK, Status.HANGUP):
-            uniqueid = request.values.get("uniqueid", "")
-            self._tell("AGI session", status=str(status), route=request.name[:80], uniqueid=uniqueid, error=reason)
-        await self._finish(link, status)
+        link.begun = True
+        try:
+            request = request_of(environment)
+            status, reason = self._application(request), ""
+            if link.error is not None:  # before the first step
+                status, reason = status_of(link.error), str(link.error)
+            elif not isinstance(status, Status):
+                self.counters.routes[request.name] += 1
+                status, reason = await self._run(status, link, request)
+            self.counters.outcomes[status] += 1
+            if status not in QUIET_ENDS:
+                uniqueid = environment.get("uniqueid")
+                self._tell("AGI session", status=str(status), route=request.name[:80], uniqueid=uniqueid, error=reason)
+            await self._finish(link, status)
+        finally:
+            if link.task is not None:
+                self._tasks.discard(link.task)
+            link.forget()
 
     async def _run(self, application: Application, link: AgiLink, request: Request) -> tuple[Status, str]:
         """Let the application talk to the call; how it ended, and why."""
@@ -225,10 +225,12 @@ class AgiServer:
             link.close(last_words(status))  # Asterisk reads it when it has done what it is at
             return
         link.deadline = float("inf")
-        with contextlib.suppress(AGIException, asyncio.CancelledError):  # a channel that cannot take it any more
+        try:
             await link.ask(last_words(status))
-            if link.hung_up and status is Status.OK:  # Asterisk tells of it when it looks at the next command
+            if status is Status.OK and link.hung_up:  # Asterisk tells of it when it looks at the next command
                 await link.ask(last_words(Status.HANGUP))
+        except (AGIException, asyncio.CancelledError):  # a channel that cannot take it any more
+            self.counters.unheard += 1
         link.close()
 
     def _tell(self, what: str, **values: object) -> None:
@@ -253,6 +255,7 @@ class AgiServer:
             "sessions": counters.sessions,
             "cut": counters.cut,
             "faults": counters.faults,
+            "unheard": counters.unheard,
             "quiet": counters.quiet,
             "outcomes": {str(status): counters.outcomes[status] for status in Status},
             "routes": dict(counters.routes),

@@ -33,6 +33,7 @@ HANGUP_LINE = b"HANGUP"
 
 BEGIN = b"agi_"
 END = re.compile(rb"\n\r?\n")
+PLAIN = re.compile(rb"200 result=[-0-9]*\n")
 _HEAD = re.compile(r"200 result=(\S*)")
 _WORDS = re.compile(r"(\w+)=(\S*)")
 
@@ -43,12 +44,34 @@ class Hangup(Enum):
     HANGUP = "hangup"
 
 
-@dataclass(frozen=True, slots=True)
 class Environment:
-    """What Asterisk says of the call at the start, by names without `agi_`; `raw` as it came, with the empty line at its end."""
+    """What Asterisk says of the call at the start, as it came, with the empty line at its end. Read only when asked."""
 
-    values: Mapping[str, str]
-    raw: bytes
+    __slots__ = ("_values", "raw")
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self._values: dict[str, str] | None = None
+
+    def get(self, name: str) -> str | None:
+        """One value, by its name without `agi_`; None if it is not there. The last, if a name is there twice."""
+        if self._values is not None:
+            return self._values.get(name)
+        _, found, rest = (b"\n" + self.raw).rpartition(f"\nagi_{name}:".encode())
+        if not found:
+            return None
+        return rest.partition(b"\n")[0].decode("utf-8", "surrogateescape").removeprefix(" ").removesuffix("\r")
+
+    @property
+    def values(self) -> Mapping[str, str]:
+        """All of it, by names without `agi_`. A line without a colon is none of it."""
+        if self._values is None:
+            self._values = {}
+            for line in self.raw.decode("utf-8", "surrogateescape").split("\n"):
+                name, colon, value = line.partition(":")
+                if colon:
+                    self._values[name.removeprefix("agi_")] = value.removeprefix(" ").removesuffix("\r")
+        return self._values
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +163,16 @@ class Wire:
             raise
 
     def _cut(self, data: bytes) -> list[Event]:
+        if self.pending and not (self._rest or self._begun) and PLAIN.fullmatch(data):
+            self.pending = False
+            return [Reply(200, data[:-1])]  # most answers are one such line, and come alone
         events: list[Event] = []
         if not self._environment:
             whole = self._whole_environment(data)
             if whole is None:
                 return events
             found, data = whole
-            events.append(environment(found))
+            events.append(Environment(found))
             self._environment = True
         if b"\n" not in data:
             self._rest += data
@@ -239,16 +265,6 @@ def reply(raw: bytes, mark: bytes | None = None) -> Reply:
     if mark is not None and raw.endswith(mark + b")"):
         raw = raw[: -len(mark) - 1] + b")"
     return Reply(int(raw[:3]), raw)
-
-
-def environment(raw: bytes) -> Environment:
-    """The environment block. A line without a colon is none of it; of two lines with one name the last counts."""
-    values: dict[str, str] = {}
-    for line in raw.decode("utf-8", "surrogateescape").split("\n"):
-        name, colon, value = line.partition(":")
-        if colon:
-            values[name.removeprefix("agi_")] = value.removeprefix(" ").removesuffix("\r")
-    return Environment(values, raw)
 
 
 def quote(argument: str) -> str:
