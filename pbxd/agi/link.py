@@ -35,6 +35,9 @@ class House(Protocol):
 class AgiLink(asyncio.Protocol):
     """A session's `Channel`. Everything that goes wrong ends up in `ask`, or cancels the session's task."""
 
+    __slots__ = ("_answer", "_house", "_late", "_transport", "_wire", "begun", "closing", "deadline", "due", "error", "gone",
+                 "hung_up", "loop", "on_hangup", "on_stray", "task")  # fmt: skip
+
     def __init__(self, house: House, wire: Wire) -> None:
         self._house = house
         self._wire = wire
@@ -48,7 +51,6 @@ class AgiLink(asyncio.Protocol):
         self.gone = False  # the connection has ended
         self.closing = False
         self.begun = False  # the task has made its first step: before that, cancelling it would end it without a word
-        self.over = False  # the session has ended; the connection may be closing still
         self.task: asyncio.Task[None] | None = None
         self.error: AGIException | None = None  # why the session was cancelled
         self.on_hangup: Callable[[], None] | None = None
@@ -159,7 +161,6 @@ class AgiLink(asyncio.Protocol):
     def forget(self) -> None:
         """The session is over: let go of what holds this in a circle, so that it is freed at once."""
         self.task = self._answer = self._late = self.on_hangup = self.on_stray = None
-        self.over = True
 
     def close(self, last: bytes = b"") -> None:
         """End the connection when `last` is written; a peer that does not take it is cut off after a while."""

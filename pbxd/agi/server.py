@@ -31,7 +31,6 @@ LAST_WORDS = 1.0  # s that sessions get to end when the drain is over
 QUIET = 1.0  # s between two lines of the log about one kind of outcome: a peer that floods must not flood the log
 FIRST, LONGEST = 1.0, 30.0  # s between tries to listen
 BACKLOG = 1024  # connections that the kernel holds for us
-QUIET_ENDS = frozenset({Status.OK, Status.HANGUP})  # not worth a line of the log
 log = structlog.get_logger("pbxd.agi")
 
 
@@ -193,7 +192,7 @@ class AgiServer:
                 self.counters.routes[request.name] += 1
                 status, reason = await self._run(status, link, request)
             self.counters.outcomes[status] += 1
-            if status not in QUIET_ENDS:
+            if status is not Status.OK and status is not Status.HANGUP:  # those two are not worth a line of the log
                 uniqueid = environment.get("uniqueid")
                 self._tell("AGI session", status=str(status), route=request.name[:80], uniqueid=uniqueid, error=reason)
             await self._finish(link, status)

@@ -57,10 +57,12 @@ class Environment:
         """One value, by its name without `agi_`; None if it is not there. The last, if a name is there twice."""
         if self._values is not None:
             return self._values.get(name)
-        _, found, rest = (b"\n" + self.raw).rpartition(f"\nagi_{name}:".encode())
-        if not found:
+        start = (b"\n" + self.raw).rfind(f"\nagi_{name}:".encode())
+        if start < 0:
             return None
-        return rest.partition(b"\n")[0].decode("utf-8", "surrogateescape").removeprefix(" ").removesuffix("\r")
+        start += len(name) + len("agi_:")
+        value = self.raw[start : self.raw.find(b"\n", start)]
+        return value.decode("utf-8", "surrogateescape").removeprefix(" ").removesuffix("\r")
 
     @property
     def values(self) -> Mapping[str, str]:
