@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import multiprocessing
 import resource
 import statistics
@@ -144,6 +145,7 @@ async def load(port: int, sessions: int, together: int) -> tuple[float, list[flo
 
 def process(serve: Serve, port: int) -> None:
     """A server's own process."""
+    gc.freeze()  # as the daemon does
     resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(cast("Any", serve)(port))

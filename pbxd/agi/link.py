@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Protocol
 
 from pbxd.agi.wire import Environment, Hangup, Reply, Wire
 from pbxd.errors import AGIException, AGISIGPIPEHangup, AGITimeout, AGIUnknownError
@@ -38,10 +38,10 @@ class AgiLink(asyncio.Protocol):
     __slots__ = ("_answer", "_house", "_late", "_transport", "_wire", "begun", "closing", "deadline", "due", "error", "gone",
                  "hung_up", "loop", "on_hangup", "on_stray", "task")  # fmt: skip
 
-    def __init__(self, house: House, wire: Wire) -> None:
+    def __init__(self, house: House, wire: Wire, loop: asyncio.AbstractEventLoop) -> None:
         self._house = house
         self._wire = wire
-        self.loop = asyncio.get_running_loop()
+        self.loop = loop
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[Reply] | None = None
         self._late: asyncio.Future[None] | None = None  # set while `ask` waits for the answer to a cancelled command
@@ -60,14 +60,18 @@ class AgiLink(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A peer is there; it owes its environment."""
-        self._transport = cast("asyncio.Transport", transport)
+        self._transport = transport  # type: ignore[assignment]  # of a stream, as the server makes them
         self.due = self.loop.time() + self._house.answer_time
         if not self._house.arrived(self):
-            self._transport.abort()
+            self.abort()
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the peer."""
         if self.closing:
+            return
+        reply = self._wire.plain(data)
+        if reply is not None:
+            self._replied(reply)
             return
         try:
             for event in self._wire.receive(data):

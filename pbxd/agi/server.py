@@ -104,20 +104,20 @@ class AgiServer:
     async def listen(self) -> None:
         """Open what the configuration names. OSError if it cannot be had."""
         loop, config = asyncio.get_running_loop(), self.services.config
+
+        def new_link() -> AgiLink:
+            return AgiLink(self, Wire(config.environment, config.reply), loop)
+
         if config.listen is not None:
             host, _, port = config.listen.rpartition(":")
-            made = await loop.create_server(self._new_link, host.strip("[]"), int(port), backlog=BACKLOG)
+            made = await loop.create_server(new_link, host.strip("[]"), int(port), backlog=BACKLOG)
             self._servers.append(made)
             self.listening += ["{}:{}".format(*sock.getsockname()[:2]) for sock in made.sockets]
         if config.socket is not None:
             config.socket.parent.mkdir(parents=True, exist_ok=True)
-            self._servers.append(await loop.create_unix_server(self._new_link, str(config.socket), backlog=BACKLOG))
+            self._servers.append(await loop.create_unix_server(new_link, str(config.socket), backlog=BACKLOG))
             config.socket.chmod(0o660)
             self.listening.append(str(config.socket))
-
-    def _new_link(self) -> AgiLink:
-        config = self.services.config
-        return AgiLink(self, Wire(config.environment, config.reply))
 
     def _stop_listening(self) -> None:
         for server in self._servers:
@@ -161,14 +161,13 @@ class AgiServer:
             self.counters.faults += 1
             self._tell("a peer of FastAGI broke the protocol", error=str(error))
         status = Status.TIMEOUT if isinstance(error, AGITimeout) else Status.ERROR
-        link.close(last_words(status))
+        link.close(TELL[status])
 
     def began(self, link: AgiLink, environment: Environment) -> asyncio.Task[None]:
         """A session: the task that serves it."""
         self.counters.sessions += 1
-        loop = link.loop
-        link.deadline = loop.time() + self.services.config.session_time
-        task = loop.create_task(self._serve(link, environment))
+        link.deadline = link.loop.time() + self.services.config.session_time
+        task = link.loop.create_task(self._serve(link, environment))
         self._tasks.add(task)
         return task
 
@@ -221,13 +220,13 @@ class AgiServer:
         if link.closing:
             return
         if link.busy or isinstance(link.error, AGITimeout | AGIUnknownError):
-            link.close(last_words(status))  # Asterisk reads it when it has done what it is at
+            link.close(TELL[status])  # Asterisk reads it when it has done what it is at
             return
         link.deadline = float("inf")
         try:
-            await link.ask(last_words(status))
+            await link.ask(TELL[status])
             if status is Status.OK and link.hung_up:  # Asterisk tells of it when it looks at the next command
-                await link.ask(last_words(Status.HANGUP))
+                await link.ask(TELL[Status.HANGUP])
         except (AGIException, asyncio.CancelledError):  # a channel that cannot take it any more
             self.counters.unheard += 1
         link.close()
@@ -262,12 +261,8 @@ class AgiServer:
         }
 
 
-def last_words(status: Status) -> bytes:
-    """The command that tells the dialplan how it went."""
-    return LAST_WORDS_OF[status]
-
-
-LAST_WORDS_OF = {status: encode("SET VARIABLE", "PBXD_STATUS", str(status)) for status in Status}
+# the command that tells the dialplan how it went
+TELL = {status: encode("SET VARIABLE", "PBXD_STATUS", str(status)) for status in Status}
 
 
 def status_of(error: BaseException) -> Status:

@@ -32,6 +32,7 @@ from pbxd.errors import (
 KEYS = "0123456789*#ABCD"
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\([^(){}$\"\\]*\))?")  # X, CALLERID(num), MESSAGE(body)
 DATABASE_NAME = re.compile(r"[^\s(){}$,:\"\\]{1,200}")
+SCRIPT = re.compile(rb"^agi_network_script: ?([^\r\n]*)", re.MULTILINE)
 APPLICATION = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 MARK_BYTES = 12  # of randomness: a caller who wants to end a value early would have to guess it
 
@@ -85,7 +86,8 @@ class Request:
 
 def request_of(environment: Environment) -> Request:
     """What an environment asks for. The name is as the dialplan wrote it, without a leading slash."""
-    name, _, query = (environment.get("network_script") or "").partition("?")
+    script = SCRIPT.search(environment.raw)
+    name, _, query = script[1].decode("utf-8", "surrogateescape").partition("?") if script else ("", "", "")
     arguments: list[str] = []
     if b"\nagi_arg_1:" in environment.raw:
         while (word := environment.values.get(f"arg_{len(arguments) + 1}")) is not None:

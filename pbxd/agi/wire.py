@@ -14,6 +14,7 @@ alone: a caller's text may hold `)` and the look of a reply. So values are asked
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -152,6 +153,13 @@ class Wire:
         self.pending = True
         self._mark = mark
 
+    def plain(self, data: bytes) -> Reply | None:
+        """The whole and only event of `data`, if that is the usual short answer; else `receive` has to look at it."""
+        if not self.pending or self._rest or self._begun or PLAIN.fullmatch(data) is None:
+            return None
+        self.pending = False
+        return Reply(200, data[:-1])
+
     def receive(self, data: bytes) -> list[Event]:
         """The events that `data` completes. AGIUnknownError if a limit is passed or the peer speaks something else."""
         if self._broken:
@@ -165,9 +173,6 @@ class Wire:
             raise
 
     def _cut(self, data: bytes) -> list[Event]:
-        if self.pending and not (self._rest or self._begun) and PLAIN.fullmatch(data):
-            self.pending = False
-            return [Reply(200, data[:-1])]  # most answers are one such line, and come alone
         events: list[Event] = []
         if not self._environment:
             whole = self._whole_environment(data)
@@ -276,8 +281,18 @@ def quote(argument: str) -> str:
     return '"' + argument.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+@functools.lru_cache(64)  # our own code has some twenty
+def encode_bare(command: str) -> bytes:
+    """A command without arguments; CommandError as `encode`."""
+    if FORBIDDEN.intersection(command):
+        raise CommandError("an AGI command holds a line break or NUL; it is not sent")
+    return command.encode() + b"\n"
+
+
 def encode(command: str, *arguments: str | int) -> bytes:
     """A command as bytes; texts are quoted. CommandError for what Asterisk would not take as it is meant."""
+    if not arguments:
+        return encode_bare(command)
     if FORBIDDEN.intersection(command):
         raise CommandError("an AGI command holds a line break or NUL; it is not sent")
     if len(arguments) > MAX_ARGUMENTS:
