@@ -1,8 +1,8 @@
 """FastAGI sessions a second: pbxd beside panoramisk's `fast_agi` and beside a bare asyncio server that only answers.
 
 The same conversation for all three, over real sockets on loopback: the environment of a real Asterisk, `ANSWER`, then
-`PBXD_STATUS` set, as pbxd does at the end of every session. Each server is a process of its own on uvloop; the client is
-another. Rounds are taken in turn, so that what else the machine does falls on all alike.
+`PBXD_STATUS` set, as pbxd does at the end of every session. Each server is a process of its own on the same event loop; the
+client is another. Rounds are taken in turn, so that what else the machine does falls on all alike.
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ ROUNDS = 60  # short ones, so that each stands beside its neighbours when the ma
 SESSIONS = 500  # a round
 TOGETHER = 50
 MANY = 1000
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "asyncio": asyncio.new_event_loop,
+    "uvloop": uvloop.new_event_loop,
+}
 TARGETS = {"panoramisk 1.4 fast_agi": 1.2, "bare asyncio": 0.9}
 ENVIRONMENT = b"""agi_network: yes
 agi_network_script: hello
@@ -143,11 +147,11 @@ async def load(port: int, sessions: int, together: int) -> tuple[float, list[flo
     return sessions / (time.perf_counter() - begun), times, wrong
 
 
-def process(serve: Serve, port: int) -> None:
+def process(serve: Serve, port: int, loop: str) -> None:
     """A server's own process."""
     gc.freeze()  # as the daemon does
     resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
         runner.run(cast("Any", serve)(port))
 
 
@@ -204,13 +208,15 @@ def main() -> int:
     """Run; exit 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--loop", choices=LOOPS, default="asyncio", help="event loop of all three servers")
     arguments = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
     servers: dict[str, Serve] = {"pbxd": ours, "panoramisk 1.4 fast_agi": panoramisk, "bare asyncio": bare}
     ports = {name: 45731 + number for number, name in enumerate(servers)}
     context = multiprocessing.get_context("spawn")
     running = [
-        context.Process(target=process, args=(serve, ports[name]), daemon=True) for name, serve in servers.items()
+        context.Process(target=process, args=(serve, ports[name], arguments.loop), daemon=True)
+        for name, serve in servers.items()
     ]
     for each in running:
         each.start()
@@ -223,8 +229,8 @@ def main() -> int:
             each.kill()
             each.join()
     head = ("server", "sessions/s", "pbxd is times", "CPU us", "median ms", "p99 ms", "errors")
-    show(f"FastAGI sessions, {TOGETHER} at once", head, rows, as_json=arguments.json)
-    show(f"FastAGI sessions, {MANY} at once", (*head[:2], *head[4:]), many, as_json=arguments.json)
+    show(f"FastAGI sessions, {TOGETHER} at once, {arguments.loop}", head, rows, as_json=arguments.json)
+    show(f"FastAGI sessions, {MANY} at once, {arguments.loop}", (*head[:2], *head[4:]), many, as_json=arguments.json)
     ratios = {row[0]: row[2] for row in rows}
     return 1 if wrong or any(ratios[name] < target for name, target in TARGETS.items()) else 0
 

@@ -10,6 +10,7 @@ tenth of a session.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,7 +42,6 @@ class AgiCounters:
     sessions: int = 0
     cut: int = 0  # connections beyond all limits
     faults: int = 0  # peers that broke the protocol before they had a session
-    unheard: int = 0  # ends that the dialplan could not be told any more
     quiet: int = 0  # lines that the log was spared
     outcomes: Counter[str] = field(default_factory=Counter)  # by Status
     routes: Counter[str] = field(default_factory=Counter)  # by route; unknown names are not counted one by one
@@ -135,6 +135,10 @@ class AgiServer:
             link.end(AGIStopped("pbxd stops"))
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=LAST_WORDS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS):
+                while any(link.finishing for link in self._links):  # noqa: ASYNC110 - what is waited for are peers
+                    await asyncio.sleep(LAST_WORDS / 50)
         await self.scripts.close()
 
     def close(self) -> None:
@@ -194,7 +198,7 @@ class AgiServer:
             if status is not Status.OK and status is not Status.HANGUP:  # those two are not worth a line of the log
                 uniqueid = environment.get("uniqueid")
                 self._tell("AGI session", status=str(status), route=request.name[:80], uniqueid=uniqueid, error=reason)
-            await self._finish(link, status)
+            self._finish(link, status)
         finally:
             if link.task is not None:
                 self._tasks.discard(link.task)
@@ -215,21 +219,14 @@ class AgiServer:
             return Status.ERROR, type(error).__name__
         return (Status.HANGUP if link.hung_up else Status.OK), ""
 
-    async def _finish(self, link: AgiLink, status: Status) -> None:
+    def _finish(self, link: AgiLink, status: Status) -> None:
         """Tell the dialplan, and close."""
-        if link.closing:
-            return
         if link.busy or isinstance(link.error, AGITimeout | AGIUnknownError):
             link.close(TELL[status])  # Asterisk reads it when it has done what it is at
-            return
-        link.deadline = float("inf")
-        try:
-            await link.ask(TELL[status])
-            if status is Status.OK and link.hung_up:  # Asterisk tells of it when it looks at the next command
-                await link.ask(TELL[Status.HANGUP])
-        except (AGIException, asyncio.CancelledError):  # a channel that cannot take it any more
-            self.counters.unheard += 1
-        link.close()
+        elif status is Status.OK:
+            link.finish(TELL[status], TELL[Status.HANGUP])
+        else:
+            link.finish(TELL[status])
 
     def _tell(self, what: str, **values: object) -> None:
         """A line of the log, but not more than one of a kind at a time."""
@@ -253,7 +250,6 @@ class AgiServer:
             "sessions": counters.sessions,
             "cut": counters.cut,
             "faults": counters.faults,
-            "unheard": counters.unheard,
             "quiet": counters.quiet,
             "outcomes": {str(status): counters.outcomes[status] for status in Status},
             "routes": dict(counters.routes),
