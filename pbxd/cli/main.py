@@ -10,13 +10,14 @@ from typing import Annotated, Any
 import typer
 
 from pbxd import __version__
-from pbxd.cli import calls, report, stats
+from pbxd.cli import agi, calls, report, stats
 from pbxd.cli.client import DEFAULT_SOCKET, Client
 from pbxd.errors import PbxdError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(calls.app, name="calls", help="Call records: list, show, watch, import, export.")
 app.add_typer(report.app, name="report", help="Reports: calls, queues, agents, trunks, quality, heatmap.")
+app.add_typer(agi.app, name="agi", help="FastAGI: status, routes, scripts.")
 app.add_typer(stats.app, name="stats", help="Figures of calls: status, rebuild, purge.")
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from pbxd.calls.record import CallRecord, as_json
+from pbxd.control import agi
 from pbxd.errors import ConfigError, ControlError, OutOfStep, PbxdError
 from pbxd.importing import ImportBatch
 from pbxd.reports.table import as_json as report_json
@@ -30,6 +31,10 @@ class Subject(Protocol):
     """What the API tells of and acts on: the daemon."""
 
     watchers: Watchers
+
+    @property
+    def agi(self) -> agi.AgiPart:
+        """FastAGI."""
 
     @property
     def queries(self) -> Queries:
@@ -134,6 +139,7 @@ class ControlApi:
             Route("/v1/stats/rebuild", self.stats_rebuild, methods=["POST"]),
             Route("/v1/stats/purge", self.stats_purge, methods=["POST"]),
             Route("/metrics", self.metrics),
+            *agi.routes(self.subject),
         ]
         return Starlette(routes=routes, exception_handlers={PbxdError: refuse})
 

@@ -19,6 +19,7 @@ from lab.box import Box
 from lab.desk import Desk, Line
 from lab.tree import LabError
 from tests.agi.peers import serving
+from tests.agi.test_dialplan import EXAMPLES
 from tests.conftest import reachable, say
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
@@ -112,6 +113,9 @@ def agi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
                     "VALUE", base64.b64encode(EVIL.encode()).decode()
                 )
             )
+        with (box.asterisk.etc / "extensions.conf").open("a") as file:
+            file.writelines(example.replace("[from-trunk]", f"[example-{n}]") if "[" in example.splitlines()[0] else
+                            f"[example-{n}]\n{example}" for n, example in enumerate(EXAMPLES))  # fmt: skip
         folder = box.pbxd.folder / "agi.d"
         folder.mkdir()
         for name, text in SCRIPTS.items():
@@ -157,6 +161,12 @@ def dialled(box: Box, extension: str) -> str:
     return result(box)
 
 
+def test_the_documented_examples_are_loaded(agi: Box) -> None:
+    for number, example in enumerate(EXAMPLES):
+        loaded = agi.asterisk.command(f"dialplan show example-{number}")
+        assert len(re.findall(r"\d+\. [A-Za-z]+\(", loaded)) == example.count(" => "), loaded
+
+
 def test_lookup(agi: Box) -> None:
     assert dialled(agi, "lookup030123456") == "OK/none/+4930123456/Doctor Zoë Smith, M.D./SUCCESS"
     assert dialled(agi, "lookup0049901234").startswith("OK/blocked/+49901234/")
@@ -167,6 +177,7 @@ def test_route_and_what_is_no_route(agi: Box) -> None:
     assert dialled(agi, "routenever") == "OK/closed"
     assert dialled(agi, "routeunknown") == "ERROR/open"
     assert dialled(agi, "nothing") == "NOROUTE/SUCCESS"
+    assert "1 NOROUTE" in agi.pbxd.ctl("agi", "status").stdout
 
 
 def test_any_value_of_a_variable_comes_whole(agi: Box) -> None:
