@@ -18,7 +18,9 @@ from lab.tree import LabError
 
 CONFIGURATION = Path(__file__).parent / "etc"
 PHONES = range(101, 150)
+MAILBOXES = range(101, 106)  # phones that have one, as voicemail.conf says
 PROVIDER_HOST = 250  # last byte of the address at which the lab's telephone company listens
+AMI_PORT = 5038
 LOCKS = Path("/run/lock")  # one for the machine, whatever cache folder a lab uses
 
 # Mounts and processes die with the namespaces. `$1` is the tree, `$2` the folder of this instance.
@@ -230,14 +232,24 @@ def claim_network() -> tuple[str, TextIOWrapper]:
         except BlockingIOError:
             lock.close()
             continue
+        if _somebody_listens(f"127.77.{number}.1"):  # an Asterisk that a lab left behind when it was killed
+            lock.close()
+            continue
         return f"127.77.{number}", lock
     raise LabError("254 labs run at once: none is left of the loopback addresses")
 
 
+def _somebody_listens(address: str) -> bool:
+    with socket.socket() as link:
+        return link.connect_ex((address, AMI_PORT)) == 0
+
+
 def phone_sections(extension: int, address: str) -> str:
     """The pjsip.conf sections of one phone: found by its user name, reached at a fixed address."""
+    # Asterisk tells a phone of its messages without being asked: PJSUA asks only after a registration, which there is none of.
+    lamp = f"mailboxes={extension}@default\n" if extension in MAILBOXES else ""
     return (
-        f"\n[{extension}](phone)\naors={extension}\ncallerid=Phone {extension} <{extension}>\n"
+        f"\n[{extension}](phone)\naors={extension}\ncallerid=Phone {extension} <{extension}>\n{lamp}"
         f"named_call_group={(extension - 1) // 4}\nnamed_pickup_group={(extension - 1) // 4}\n"
         f"[{extension}](reached)\ncontact=sip:{extension}@{address}:5060\n"
     )

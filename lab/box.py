@@ -34,6 +34,8 @@ statistics:
 agi:
   listen: {address}:4573
   scripts: {{folder: {folder}/agi.d}}
+voicemail:
+  spool: {spool}/voicemail
 control:
   socket: {folder}/control.sock
 log:
@@ -58,6 +60,7 @@ class Pbxd:
     def configure(self, port: int = 5038, more: str = "") -> None:
         """Write its configuration: AMI at `port`, and `more` as a file of conf.d."""
         values = {"address": self.asterisk.address, "port": port, "folder": self.folder, "log": self.asterisk.log}
+        values["spool"] = self.asterisk.folder / "spool"
         self.config.write_text(CONFIGURATION.format(**values, commit_interval=self.commit_interval))
         if more:
             (self.folder / "conf.d").mkdir(exist_ok=True)

@@ -159,14 +159,14 @@ class Desk:
         process.stdin.write(json.dumps({"do": what, **values}).encode() + b"\n")
         process.stdin.flush()
 
-    def phone(self, number: str, address: str = "") -> None:
-        """Put a phone on the desk, if it is not there."""
+    def phone(self, number: str, address: str = "", *, tone: int = 440) -> None:
+        """Put a phone on the desk, if it is not there. It speaks a tone of `tone` Hz."""
         if number in self._phones:
             return
         command = [sys.executable, "-m", "lab.softphone", self.asterisk.address, number]
         with (self.asterisk.folder / f"softphone-{number}.log").open("ab") as log:
             process = self._phones[number] = subprocess.Popen(
-                [*command, address or self.asterisk.phone(number)],
+                [*command, address or self.asterisk.phone(number), str(tone)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -187,6 +187,11 @@ class Desk:
         line = Line(self, phone, f"{phone}:out{next(self._numbers)}")
         self.order(phone, "call", to=to, line=line.name)
         return line
+
+    def lamp(self, phone: str) -> tuple[int, int] | None:
+        """The new and the old messages that the phone's lamp was told of last; None before it was told anything."""
+        told = [told for told in self.told if told["event"] == "lamp" and told["phone"] == phone]
+        return (told[-1]["new"], told[-1]["old"]) if told else None
 
     def incoming(self, phone: str, *, ring: bool = True) -> Line:
         """The next call that comes to `phone`, ringing."""

@@ -69,6 +69,16 @@ class Account(pj.Account):  # type: ignore[misc]
         config.callConfig.timerUse = pj.PJSUA_SIP_TIMER_INACTIVE
         self.create(config)
 
+    def onMwiInfo(self, prm: Any) -> None:  # noqa: N802, ANN401
+        """What the phone's message lamp is told (RFC 3842): whether it is lit, how many voice messages are new and old."""
+        body = prm.rdata.wholeMsg.replace("\r\n", "\n").partition("\n\n")[2]
+        fields = dict(line.split(":", 1) for line in body.splitlines() if ":" in line)
+        counts = fields.get("Voice-Message", "").partition("(")[0].strip() or "0/0"
+        new, _, old = counts.partition("/")
+        tell(
+            event="lamp", phone=self.number, lit=fields.get("Messages-Waiting", "").strip(), new=int(new), old=int(old)
+        )
+
     def onIncomingCall(self, prm: Any) -> None:  # noqa: N802, ANN401
         """A call for this phone: the desk says what becomes of it."""
         line = Line(self, f"{self.number}:in{next(self.telephone.numbers)}", prm.callId)
@@ -84,7 +94,7 @@ class Account(pj.Account):  # type: ignore[misc]
 class Telephone:
     """The phone, and the library under it."""
 
-    def __init__(self, registrar: str, number: str, address: str) -> None:
+    def __init__(self, registrar: str, number: str, address: str, tone: str = str(TONE_HZ)) -> None:
         self.registrar = registrar
         self.endpoint = pj.Endpoint()
         self.endpoint.libCreate()
@@ -102,7 +112,7 @@ class Telephone:
         self.tone = pj.ToneGenerator()
         self.tone.createToneGenerator(8000, 1)
         sound = pj.ToneDesc()
-        sound.freq1, sound.freq2, sound.on_msec, sound.off_msec = TONE_HZ, 0, 1000, 0
+        sound.freq1, sound.freq2, sound.on_msec, sound.off_msec = int(tone), 0, 1000, 0
         self.tone.play(pj.ToneDescVector([sound]), True)
         self.numbers = count(1)
         self.lines: dict[str, Line] = {}
@@ -119,15 +129,14 @@ class Telephone:
     def obey(self, order: dict[str, Any]) -> None:
         """Carry out one command; a fault is told, not raised."""
         what = order.pop("do")
-        if (
-            what != "call" and order["line"] not in self.lines
-        ):  # it ended while the order was on its way: picked up elsewhere
-            tell(event="fault", what=what, line=order["line"], why="the call is over")
+        line = order.get("line", "")
+        if line and what != "call" and line not in self.lines:  # it ended meanwhile: picked up elsewhere
+            tell(event="fault", what=what, line=line, why="the call is over")
             return
         try:
             getattr(self, "do_" + what)(**order)
         except pj.Error as error:
-            tell(event="fault", what=what, line=order["line"], why=error.reason)
+            tell(event="fault", what=what, line=line, why=error.reason)
 
     def do_call(self, to: str, line: str) -> None:
         """Call `to`; the call is known as `line`."""

@@ -15,8 +15,10 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import structlog
 import uvicorn
@@ -28,6 +30,8 @@ from pbxd.asterisk.manager import ManagerSession
 from pbxd.asterisk.own_journal import OwnJournal
 from pbxd.asterisk.wire import Message
 from pbxd.calls.live import LiveState
+from pbxd.comms.people import Directory
+from pbxd.comms.store import CommsSettings
 from pbxd.config.load import load_with_notes
 from pbxd.config.schema import Config, changed, taken_up
 from pbxd.control.api import ControlApi, metrics_app
@@ -35,8 +39,19 @@ from pbxd.control.server import ControlServer, bind, server
 from pbxd.errors import AmiError, ConfigError, ControlError, StoreError
 from pbxd.importing import ImportBatch, Imports
 from pbxd.ingest import Ingest
+from pbxd.recording.monitor import Monitor
+from pbxd.recording.recorder import Recorder
 from pbxd.reports.scheduler import Scheduler
-from pbxd.settings import ami_settings, ingest_settings, keep_of, report_settings, site_of, zone_of
+from pbxd.settings import (
+    ami_settings,
+    ingest_settings,
+    keep_of,
+    monitor_settings,
+    recorder_rules,
+    report_settings,
+    site_of,
+    zone_of,
+)
 from pbxd.stats import retention
 from pbxd.stats.engine import database_path
 from pbxd.stats.queries import Queries
@@ -48,7 +63,11 @@ from pbxd.stats.rollup import rebuild, roll_up
 from pbxd.stats.writer import Writer
 from pbxd.supervise import supervise
 from pbxd.voice import VoiceQuality
+from pbxd.voicemail.service import Voicemail
 from pbxd.watchers import Watchers
+
+if TYPE_CHECKING:
+    from pbxd.recording.service import Recordings
 
 RECONCILE = 60.0  # s between looks for calls that nothing was heard of
 ROLL_UP = 5.0  # s between looks for quarters of an hour that have to be rolled up
@@ -78,12 +97,37 @@ class Daemon:
         self.scheduler = Scheduler(config.reports, zone_of(config), self._scheduled)
         self.agi = AgiService(config.agi, zone_of(config))
         self.voice = VoiceQuality(OwnJournal(config.journal.own), time.time)
-        self.ami = ManagerSession(
-            ami_settings(config),
-            self._handlers(),
-            self._connected,
-            self.live_state.clear,
+        self.ami = ManagerSession(ami_settings(config), {}, self._connected, self._disconnected)
+        self.monitor = self._monitor() if config.recording.enabled else None
+        self.agi.services.recorder, self.agi.services.announcement = self.monitor, config.recording.announcement
+        self.ami.handlers = self._handlers()
+        self.recordings: Recordings | None = None
+        self.voicemail = Voicemail(config.voicemail.spool, self.ami)
+
+    def _monitor(self) -> Monitor:
+        """What records calls."""
+        zone = ZoneInfo(zone_of(self.config))
+        recorder = Recorder(
+            site_of(self.config), recorder_rules(self.config), lambda at: datetime.fromtimestamp(at / 1_000_000, zone)
         )
+        settings = monitor_settings(self.config)
+        return Monitor(recorder, self.ami, self.live_state, settings, clock=time.time, on_ready=self._recorded)
+
+    def _recorded(self, name: str) -> None:
+        log.info("a recording is complete", recording=name)
+        if self.recordings is not None:
+            self.recordings.pipeline.notice()
+
+    async def _open_recordings(self, ladder: contextlib.AsyncExitStack) -> None:
+        """The store of communications, where calls are recorded; nowhere else is it loaded, for it costs memory."""
+        if self.monitor is None:
+            return
+        from pbxd.recording.service import Recordings  # noqa: PLC0415
+
+        comms = CommsSettings(self.config.comms.folder, self.config.comms.key_file, self.credentials)
+        spool, codec = self.config.recording.spool, self.config.recording.codec
+        self.recordings = await Recordings.open(comms, lambda: Directory(self.config.people), spool, codec)
+        ladder.push_async_callback(self.recordings.close)
 
     def _handlers(self) -> dict[str, Callable[[Message], None]]:
         """What is done at each AMI event."""
@@ -95,7 +139,11 @@ class Daemon:
             live["Hangup"](event)
             self.voice.hangup(event)
 
-        return handlers | {"Hangup": hangup}
+        handlers["Hangup"] = hangup
+        if self.monitor is not None:
+            for name, then in self.monitor.handlers().items():
+                handlers[name] = in_turn(handlers[name], then) if name in handlers else then
+        return handlers
 
     @property
     def queries(self) -> Queries:
@@ -126,6 +174,7 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._hangup)
         async with contextlib.AsyncExitStack() as ladder:  # each step is undone in reverse
             await self._open_store(ladder)
+            await self._open_recordings(ladder)
             server = await self._open_control(ladder)
             await self._open_metrics(ladder)
             async with asyncio.TaskGroup() as tasks:
@@ -134,8 +183,15 @@ class Daemon:
                 watchdog = tasks.create_task(self._watchdog())
                 reconcile = tasks.create_task(supervise("reconcile", self._reconcile))
                 rolling = tasks.create_task(supervise("rollups", self._roll_up))
+                recording = tasks.create_task(supervise("recorder", self.monitor.run)) if self.monitor else None
+                storing = (
+                    tasks.create_task(supervise("recordings", self.recordings.pipeline.run))
+                    if self.recordings
+                    else None
+                )
                 mailing = tasks.create_task(supervise("reports", self.scheduler.run))
                 agi = tasks.create_task(supervise("agi", self.agi.run))
+                voicemail = tasks.create_task(supervise("voicemail", self.voicemail.run))
                 serving = tasks.create_task(self._until_stopped(server))
                 if ami is None:
                     self.ami.last_error = "no secret is set: see ami.secret_file"
@@ -149,7 +205,7 @@ class Daemon:
                 self.watchers.close()
                 server.should_exit = True
                 await self.agi.drain()
-                for task in (agi, ami, reconcile, rolling, mailing, watchdog):
+                for task in (agi, ami, recording, storing, reconcile, rolling, mailing, voicemail, watchdog):
                     if task is not None:
                         task.cancel()
                 await asyncio.wait([serving])
@@ -281,6 +337,13 @@ class Daemon:
         alive = [row.get("Uniqueid") for row in found.channels]
         self.ingest.channels_alive(alive, int(asked * 1_000_000))
         self.voice.keep(alive)
+        if self.monitor is not None:
+            self.monitor.connected()
+
+    def _disconnected(self) -> None:
+        self.live_state.clear()
+        if self.monitor is not None:
+            self.monitor.disconnected()
 
     def _hangup(self) -> None:
         """SIGHUP: reload, and say in the log how it went."""
@@ -340,7 +403,10 @@ class Daemon:
                 "path": str(self.config.journal.cel),
             },
             "reports": self.scheduler.status(),
+            "recording": self.monitor.status() if self.monitor is not None else None,
+            "recordings": self.recordings.pipeline.status() if self.recordings is not None else None,
             "agi": self.agi.status(),
+            "voicemail": self.voicemail.status(),
             "voice": {"written": self.voice.written, "failed": self.voice.failed},
             "store": {"calls": self.writer.calls, "path": str(path)},
             "disk": {"free": shutil.disk_usage(path.parent).free, "path": str(path.parent)},
@@ -367,6 +433,7 @@ class Daemon:
             doctor.rotation(self.config.journal.cel),
             doctor.rejects(rejected, self.ingest.counters.fragments),
             doctor.store(status["journal"], folder),
+            doctor.recording(status["recording"], status["recordings"]),
             doctor.disk(folder, self.config.doctor.disk_low),
             doctor.clock(self.ami.clock_offset, self.config.doctor.clock_offset),
         ]
@@ -383,6 +450,16 @@ class Daemon:
     def metrics(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return metrics.render(self.status())
+
+
+def in_turn(first: Callable[[Message], None], then: Callable[[Message], None]) -> Callable[[Message], None]:
+    """Both, one after the other."""
+
+    def both(event: Message) -> None:
+        first(event)
+        then(event)
+
+    return both
 
 
 def rss() -> int:

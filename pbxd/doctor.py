@@ -43,6 +43,29 @@ def ami(status: dict[str, Any]) -> Finding:
     return Finding("ami", "fault", f"not connected to {status['peer']}: {error or state}", remedy)
 
 
+def recording(status: dict[str, Any] | None, stored: dict[str, Any] | None) -> Finding:
+    """Recordings of calls, and their way into the store."""
+    if status is None:
+        return ok("recording", "off: recording.enabled is false")
+    if status["last_error"]:
+        remedy = "calls go on and are not recorded; see `recording.spool…` in docs/configuration.md"
+        return Finding("recording", "fault", status["last_error"], remedy)
+    if stored is not None and (stored["last_error"] or stored["damaged"]):
+        detail = stored["last_error"] or f"{stored['damaged']} recordings could not be understood"
+        remedy = "free disk space where comms.folder is; damaged ones stay in recording.spool as they are, the log names them"
+        return Finding("recording", "fault", f"{stored['waiting']} recordings wait in the spool: {detail}", remedy)
+    if status["without_consent"]:
+        detail = (
+            f"{status['without_consent']} conversations were not recorded: nobody heard the announcement of the rule"
+        )
+        return Finding(
+            "recording", "warning", detail, "play it in the dialplan, or change the rule's consent: docs/recording.md"
+        )
+    return ok(
+        "recording", f"{status['recording']} calls are being recorded, {status['handed_over']} were since the start"
+    )
+
+
 def cel(path: Path, now: float, live_calls: int) -> Finding:
     """The CEL journal: can it be read, and is it written?"""
     folder = path.parent

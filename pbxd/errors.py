@@ -18,6 +18,17 @@ PbxdError
 ├── StoreError             the statistics store
 │   ├── StoreBusy          another process is its writer
 │   └── StoreFull          the disk is full: what is pending stays in the journal
+├── CommsError             the store of communications
+│   ├── CommsBusy          another process is its writer
+│   ├── CommsFull          the disk is full: what is new waits where it is
+│   ├── StoreKeyError      the store's key is absent, unreadable, or of another store
+│   ├── ObjectGone         there is no such object, or it was destroyed
+│   ├── ObjectDamaged      an object does not decrypt, or is not what its row says
+│   └── AccessRefused      this person may not do that
+├── RecordingError         a call cannot be recorded, paused or resumed
+│   └── RecordingDamaged   the pieces of a recording are no sound, or do not fit together
+├── SpoolError             a voicemail file cannot be understood, found, read or written
+├── VoicemailRefused       Asterisk did not carry out what was asked of a mailbox
 ├── SnippetError           Asterisk's configuration folder cannot take what we would add
 ├── ReportError            a report cannot be made, read, drawn or written
 ├── MailError              a mail was not taken
@@ -124,6 +135,50 @@ class StoreBusy(StoreError):
 
 class StoreFull(StoreError):
     """The disk is full. Nothing committed is lost; what is pending stays in the journal."""
+
+
+class CommsError(PbxdError):
+    """The store of communications failed."""
+
+
+class CommsBusy(CommsError):
+    """Another process is the store's writer."""
+
+
+class CommsFull(CommsError):
+    """The disk is full. Nothing committed is lost; what is new waits where it is."""
+
+
+class StoreKeyError(CommsError):
+    """The store's key is absent, unreadable, or the key of another store. Only a person can mend that."""
+
+
+class ObjectGone(CommsError):
+    """There is no such object in the vault, or its key was destroyed."""
+
+
+class ObjectDamaged(CommsError):
+    """An object does not decrypt, or is not what its row says."""
+
+
+class AccessRefused(CommsError):
+    """This person may not do that; the message says why, and the refusal is in the audit log."""
+
+
+class RecordingError(PbxdError):
+    """A call cannot be recorded, paused or resumed; the message says why."""
+
+
+class RecordingDamaged(RecordingError):
+    """The pieces of a recording are no sound, or do not fit together. They are kept as they are."""
+
+
+class SpoolError(PbxdError):
+    """A file of the voicemail spool cannot be understood, found, read or written."""
+
+
+class VoicemailRefused(PbxdError):
+    """Asterisk did not carry out what was asked of a mailbox; the message says what and, as far as it can be told, why."""
 
 
 class SnippetError(PbxdError):

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import structlog
 
-from pbxd.asterisk.journal import Journal, Journals, Watch, rotate
+from pbxd.asterisk.journal import Journal, Journals, rotate
+from pbxd.asterisk.watch import Watch
 from pbxd.backoff import backoff
 from pbxd.calls.record import CallRecord
 from pbxd.calls.site import Site

@@ -34,6 +34,8 @@ GAUGES = {
     ("live", "calls"): ("pbxd_live_calls", "calls in progress as AMI tells"),
     ("agi", "running"): ("pbxd_agi_running", "FastAGI sessions in progress"),
     ("agi", "scripts_running"): ("pbxd_agi_scripts_running", "AGI scripts in progress"),
+    ("voicemail", "messages"): ("pbxd_voicemail_messages", "voice messages in all mailboxes"),
+    ("voicemail", "new"): ("pbxd_voicemail_new", "voice messages that nobody has heard"),
     ("disk", "free"): ("pbxd_disk_free_bytes", "free space where the store is"),
 }
 

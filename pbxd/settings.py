@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from datetime import time
+
 from pbxd.asterisk.manager import AmiSettings
-from pbxd.calls.site import Site
+from pbxd.calls.site import Site, dial_pattern
+from pbxd.config.recording import RecordingRule
 from pbxd.config.schema import Config
+from pbxd.config.values import DAYS
 from pbxd.ingest import IngestSettings
+from pbxd.recording.monitor import MonitorSettings
+from pbxd.recording.policy import Consent, Hours, Mode, Rule
+from pbxd.recording.recorder import RecorderRules
 from pbxd.stats.periods import local_zone
 from pbxd.stats.question import ReportSettings
 from pbxd.stats.retention import Keep
@@ -67,3 +75,55 @@ def zone_of(config: Config) -> str:
 def keep_of(config: Config) -> Keep:
     """How long calls and figures are kept."""
     return Keep(config.statistics.keep_calls, config.statistics.keep_rollups)
+
+
+def recorder_rules(config: Config) -> RecorderRules:
+    """Which calls are recorded."""
+    recording = config.recording
+    return RecorderRules(
+        tuple(map(_rule, recording.rules)),
+        pause_on_digits=recording.pause_on_digits,
+        digits_after=int(recording.digits_after * 1_000_000),
+    )
+
+
+def _rule(rule: RecordingRule) -> Rule:
+    return Rule(
+        mode=Mode[rule.record.upper()],
+        share=100.0 if rule.share is None else rule.share,
+        consent=Consent[rule.consent.upper()],
+        directions=frozenset(rule.direction),
+        queues=frozenset(rule.queue),
+        trunks=rule.trunk,
+        extensions=tuple(map(dial_pattern, rule.extension)),
+        numbers=tuple(map(dial_pattern, rule.number)),
+        hours=tuple(map(hours_of, rule.hours)),
+    )
+
+
+def hours_of(text: str) -> Hours:
+    """`mon-fri 08:00-18:00`, which was checked by `values.week_hours`."""
+    days, start, end = re.split(r"\s+|(?<=\d)-", text)
+    found: set[int] = set()
+    for part in days.split(","):
+        first, _, last = part.partition("-")
+        begin = DAYS.index(first)
+        length = (DAYS.index(last or first) - begin) % 7
+        found |= {(begin + day) % 7 for day in range(length + 1)}
+    return Hours(frozenset(found), _time(start), _time(end))
+
+
+def _time(text: str) -> time:
+    return time.max if text == "24:00" else time.fromisoformat(text)
+
+
+def monitor_settings(config: Config) -> MonitorSettings:
+    """Where recordings are made."""
+    recording = config.recording
+    return MonitorSettings(
+        spool=recording.spool,
+        spool_in_asterisk=recording.spool_in_asterisk or recording.spool,
+        group=recording.spool_group,
+        reserve=recording.spool_reserve,
+        beep_every=max(1, round(recording.beep_every)),
+    )

@@ -74,5 +74,7 @@ def test_every_route_is_listed() -> None:
         assert f"{route.path}`" in text, route  # type: ignore[attr-defined]
 
 
-def test_dtmf_is_never_used() -> None:
+def test_keyed_digits_are_written_nowhere_and_asked_for_only_to_pause() -> None:
     assert not any("DTMF" in name for name in (*events.USED, *snippets.EVENTS))
+    assert "dtmf" not in events.event_mask(events.USED)
+    assert "dtmf" in events.event_mask((*events.USED, *events.KEYS))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 from pbxd.agi.guard import Guard
 from pbxd.agi.session import Request, Session
@@ -26,6 +27,16 @@ class Status(StrEnum):
     __hash__ = str.__hash__  # Enum's own is Python code, and this is looked up several times a session
 
 
+class Recorder(Protocol):
+    """Who records calls."""
+
+    def ask(self, uniqueid: str, what: str) -> None:
+        """`start`, `stop`, `pause` or `resume` the recording of this channel's call. RecordingError if there is none."""
+
+    def consented(self, uniqueid: str) -> None:
+        """The announcement was heard on this channel, to its end."""
+
+
 @dataclass(slots=True)
 class Services:
     """What applications may use beside the session. One for the whole server; a reload replaces its values."""
@@ -33,6 +44,8 @@ class Services:
     config: Agi
     zone: str = "UTC"  # the site's time zone, an IANA name
     now: Callable[[], float] = time.time  # epoch seconds
+    recorder: Recorder | None = None  # None: nothing is recorded
+    announcement: str = ""  # sound that says that the call is recorded
     guard: Guard = field(default_factory=Guard)  # counts wrong PINs
 
 

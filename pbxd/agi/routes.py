@@ -11,14 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pbxd.agi import agent, directory, greeting, lookup, route
+from pbxd.agi import agent, announce, directory, greeting, lookup, record, route
 from pbxd.agi.application import Application
 
 ROUTES: dict[str, Application] = {
     "agent": agent.agent,
+    "announce": announce.announce,
     "directory": directory.directory,
     "greeting": greeting.greeting,
     "lookup": lookup.lookup,
+    "record": record.record,
     "route": route.route,
 }
 

@@ -78,6 +78,11 @@ class Request:
         return self.environment.get("channel") or ""
 
     @property
+    def uniqueid(self) -> str:
+        """The channel's id."""
+        return self.values.get("uniqueid", "")
+
+    @property
     def caller(self) -> str:
         """The caller's number; empty if it is withheld."""
         number = self.environment.get("callerid") or ""

@@ -67,6 +67,18 @@ SUBROUTINES = (
         preset={"PBXD_EXTENSION": ""},
     ),
     Subroutine(
+        "announce",
+        "Gosub(pbxd-announce,s,1[(SOUND)]): says that the call is recorded; PBXD_ANNOUNCED is yes or no",
+        "?sound=${ARG1}",
+        preset={"PBXD_ANNOUNCED": "no"},
+    ),
+    Subroutine(
+        "record",
+        "Gosub(pbxd-record,s,1(start|stop|pause|resume)): PBXD_RECORDING says what was done",
+        "?do=${ARG1}",
+        preset={"PBXD_RECORDING": "none"},
+    ),
+    Subroutine(
         "script",
         "Gosub(pbxd-script,s,1(NAME[,ARGUMENT,ARGUMENT])): a program of /etc/pbxd/agi.d",
         arguments=",${ARG2},${ARG3}",

@@ -1,4 +1,8 @@
-"""The AMI events that pbxd uses. Nothing else is sent to it: above all no DTMF, which may be a card number or a PIN."""
+"""The AMI events that pbxd uses. Nothing else is sent to it.
+
+DTMF is asked for only where recordings pause by themselves while keys are pressed. Which key it was is never read: it may be part
+of a card number or a PIN.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,7 @@ ENDPOINTS = (
     "PeerStatus",
 )  # an endpoint as a whole; ContactStatus tells of each of its phones, and one of two may be gone
 VOICE = ("RTCPSent", "RTCPReceived")
+KEYS = ("DTMFBegin", "DTMFEnd")
 SYSTEM = ("FullyBooted", "Shutdown")
 
 LIVE = (*CHANNELS, *BRIDGES, *QUEUES, *ENDPOINTS)
@@ -29,6 +34,7 @@ CLASSES = {
     **dict.fromkeys(QUEUES, "agent"),
     **dict.fromkeys((*ENDPOINTS, *SYSTEM), "system"),
     **dict.fromkeys(VOICE, "reporting"),
+    **dict.fromkeys(KEYS, "dtmf"),
     "CEL": "cel",
 }
 NOT_DTMF = "system,call,agent,user,cel,cdr,dialplan,reporting,security,message"

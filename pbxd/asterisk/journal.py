@@ -8,23 +8,17 @@ line break is left for later.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import gzip
 import hashlib
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-from inotify_simple import INotify, flags
 
 from pbxd.errors import JournalError
 
 READ = 256 * 1024  # bytes read at once: some hundred calls
 LONGEST_LINE = 1024 * 1024  # bytes; a "line" longer than that is junk, skipped and reported as one reject
 HEAD = 64 * 1024  # bytes in which a first line must end
-WATCHED = flags.MODIFY | flags.CREATE | flags.MOVED_TO | flags.MOVED_FROM
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,51 +151,6 @@ def is_packed(path: Path) -> bool:
 def open_part(path: Path) -> gzip.GzipFile:
     """The part for reading, unpacked if it is packed."""
     return gzip.open(path, "rb") if is_packed(path) else path.open("rb")  # type: ignore[return-value]
-
-
-class Watch:
-    """Wakes up when something in the folders of the journals changes. Between changes it costs nothing."""
-
-    def __init__(self, folders: set[Path], wake: Callable[[], None]) -> None:
-        self._wake = wake
-        self._inotify = INotify(nonblocking=True)
-        self._loop = asyncio.get_running_loop()
-        self._watched: dict[int, Path] = {}  # by the kernel's number of the watch
-        self._wanted = folders
-        self.look_again()
-        self._armed = False
-        self.arm()
-
-    def look_again(self) -> bool:
-        """Watch folders that have appeared since; whether all are watched."""
-        for folder in self._wanted - set(self._watched.values()):
-            with contextlib.suppress(FileNotFoundError, PermissionError):  # doctor and status tell of it
-                self._watched[self._inotify.add_watch(folder, WATCHED)] = folder
-        return set(self._watched.values()) == self._wanted
-
-    def arm(self) -> None:
-        """Call `wake` once at the next change."""
-        if not self._armed:
-            self._armed = True
-            self._loop.add_reader(self._inotify.fileno(), self._changed)
-
-    def _changed(self) -> None:
-        # Under load there are thousands of changes a second: none is looked at before the reader has read and armed again.
-        self._loop.remove_reader(self._inotify.fileno())
-        self._armed = False
-        self._wake()
-
-    def drain(self) -> None:
-        """Forget the changes so far; what they changed is about to be read."""
-        for event in self._inotify.read(timeout=0):
-            if event.mask & flags.IGNORED:  # the folder is gone, and its watch with it
-                self._watched.pop(event.wd, None)
-
-    def close(self) -> None:
-        """Stop watching."""
-        if self._armed:
-            self._loop.remove_reader(self._inotify.fileno())
-        self._inotify.close()
 
 
 def rotate(path: Path, stamp: str) -> Path | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from pbxd.asterisk.manager import ManagerSession
 from pbxd.asterisk.wire import Message
+from pbxd.calls.live import HOLDING
 from pbxd.errors import ActionFailed
 
 
@@ -47,8 +48,14 @@ async def take(session: ManagerSession) -> Snapshot:
             name = bridge.get("BridgeUniqueid")
             members = await tolerant("BridgeInfo", session.action_list, BridgeUniqueid=name)
             bridges[name] = [member.get("Uniqueid") for member in members]
+    if any(channel.get("BridgeId") for channel in channels):
+        # In a holding bridge (a parking lot) callers wait side by side; they are not connected with one another.
+        rows = await tolerant("BridgeList", session.action_list)
+        holding = {row.get("BridgeUniqueid") for row in rows if row.get("BridgeTechnology") == HOLDING}
+    else:
+        holding = set()
     for channel in channels:  # told in one answer with the channels, so that both fit together
-        if name := channel.get("BridgeId"):
+        if (name := channel.get("BridgeId")) and name not in holding:
             bridges.setdefault(name, []).append(channel.get("Uniqueid"))
     queues = await tolerant("QueueStatus", session.action_list)
     endpoints = await tolerant("PJSIPShowEndpoints", session.action_list)

@@ -25,11 +25,14 @@ COLUMNS = (  # in the order of pbxd.calls.cel.COLUMNS
     "CHANNEL(userfield)", "userdeftype", "eventextra",
 )  # fmt: skip
 
-READ = ("system", "call", "agent", "reporting")  # contacts and FullyBooted; channels, bridges, holds; queues; RTCP
+# Contacts and FullyBooted; channels, bridges, holds; queues; RTCP; that a key is pressed, which pauses a recording.
+READ = ("system", "call", "agent", "reporting", "dtmf")
 WRITE = (
     "system",
+    # With system: Filter, CoreShowChannels, CoreSettings, PJSIPShowEndpoints, VoicemailUsersList, MixMonitor, StopMixMonitor.
     "reporting",
-)  # Filter, CoreShowChannels, CoreSettings, PJSIPShowEndpoints: nothing that acts on a call
+    "user",  # VoicemailMove, VoicemailRemove, VoicemailForward, VoicemailRefresh; beside them it allows UserEvent only
+)  # nothing else that acts on a call
 
 
 def cel(header: str, *, events: tuple[str, ...] = EVENTS) -> str:

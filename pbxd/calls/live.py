@@ -15,6 +15,7 @@ from pbxd.calls.cel import id_order
 
 # Asterisk's words for a phone or trunk as a whole (DeviceState of PJSIPShowEndpoints, PeerStatus) that say it cannot be called
 UNREACHABLE = frozenset({"unavailable", "invalid", "unreachable", "unregistered", "rejected"})
+HOLDING = "holding_bridge"
 STATES = {"Up": "up", "Ringing": "ringing", "Ring": "dialing", "Down": "new", "Dialing": "dialing", "Busy": "busy"}
 
 
@@ -212,7 +213,8 @@ def _held(live: LiveState, event: Event, _now: float) -> None:
 def _bridge_enter(live: LiveState, event: Event, _now: float) -> None:
     channel = live.channels.get(event.get("Uniqueid"))
     if channel is not None:
-        channel.bridge = event.get("BridgeUniqueid")
+        # In a holding bridge (a parking lot) callers wait side by side; they are not connected with one another.
+        channel.bridge = "" if event.get("BridgeTechnology") == HOLDING else event.get("BridgeUniqueid")
         channel.linkedid = event.get("Linkedid") or channel.linkedid
 
 

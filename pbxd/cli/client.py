@@ -44,6 +44,19 @@ class Client:
         """The JSON answer to a POST; `patient` waits for it for as long as it takes."""
         return json.loads(self._open("POST", route, query, body, patient=patient).read())
 
+    def put(self, route: str, body: bytes) -> Any:  # noqa: ANN401 - JSON
+        """The JSON answer to a PUT."""
+        return json.loads(self._open("PUT", route, {}, body, patient=True).read())
+
+    def delete(self, route: str, **query: Any) -> Any:  # noqa: ANN401 - JSON
+        """The JSON answer to a DELETE."""
+        return json.loads(self._open("DELETE", route, query).read())
+
+    def file(self, route: str, **query: Any) -> tuple[bytes, str]:  # noqa: ANN401 - whatever a query has
+        """The bytes of a GET, and the kind of file that they are, as its name ends."""
+        response = self._open("GET", route, query, patient=True)
+        return response.read(), response.headers.get("X-Format", "bin")
+
     def text(self, route: str) -> str:
         """The text of a GET."""
         return self._open("GET", route, {}).read().decode()

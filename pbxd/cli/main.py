@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from pbxd import __version__
-from pbxd.cli import agi, calls, report, stats
+from pbxd.cli import agi, calls, recorder, recordings, report, stats, voicemail
 from pbxd.cli.client import DEFAULT_SOCKET, Client
 from pbxd.errors import PbxdError
 
@@ -18,7 +18,10 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(calls.app, name="calls", help="Call records: list, show, watch, import, export.")
 app.add_typer(report.app, name="report", help="Reports: calls, queues, agents, trunks, quality, heatmap.")
 app.add_typer(agi.app, name="agi", help="FastAGI: status, routes, scripts.")
+app.add_typer(recorder.app, name="recorder", help="Calls that are being recorded: list, start, stop, pause, resume.")
+app.add_typer(recordings.app, name="recordings", help="Recordings that are stored: list, show, play, delete.")
 app.add_typer(stats.app, name="stats", help="Figures of calls: status, rebuild, purge.")
+app.add_typer(voicemail.app, name="voicemail", help="Voice messages: list, play, move, forward, delete, greetings.")
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
@@ -63,6 +66,7 @@ def status_lines(found: dict[str, Any]) -> list[str]:
         f"live     {live['calls']} calls, {live['channels']} channels",
         f"journal  {state}, {journal['open_calls']} open, {journal['rejects']} rejected",
         f"store    {store['calls']} calls in {store['path']}, commit lag {journal['lag']:.2f} s",
+        f"voicemail {voicemail.line(found['voicemail'])}",
         f"disk     {disk['free'] / 2**30:.1f} GiB free in {disk['path']}",
     ]
 

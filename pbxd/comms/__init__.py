@@ -1,1 +1,5 @@
-"""What the stores of communications share: keys, the database, people and what they may, the audit log."""
+"""The store of communications, below recordings, voicemail and chat.
+
+`keys` and `age` encrypt, `database` holds the rows, `vault` the objects, `people` says who may do what, `audit` writes down what
+was done, and `access` joins the two: nothing is read without a row in the audit.
+"""

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from pbxd.config.people import PersonEntry
 from pbxd.config.schema import Config, Schedule, keys, value_of
 from pbxd.config.secrets import find_password, find_secret
 from pbxd.errors import ConfigError
@@ -150,13 +151,19 @@ def merge(tree: dict[str, Any], more: dict[str, Any]) -> None:
 def check(tree: dict[str, Any], places: Places, problems: list[str], path: Path) -> Config | None:
     """The configuration, or None with what is wrong in `problems`."""
     # `ami:` with nothing below it is an empty group, not a mistake.
-    groups = {name: {} if value is None and name in Config.model_fields else value for name, value in tree.items()}
+    groups = {name: {} if value is None and is_group(name) else value for name, value in tree.items()}
     try:
         return Config.model_validate(groups)
     except ValidationError as error:
         faults = error.errors(include_url=False, include_context=False, include_input=True)
         problems.extend(tell(fault, places, path) for fault in faults)
         return None
+
+
+def is_group(name: str) -> bool:
+    """Whether a key of the file itself is a group of keys."""
+    info = Config.model_fields.get(name)
+    return info is not None and info.default_factory is not None
 
 
 def tell(fault: Any, places: Places, path: Path) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
@@ -178,6 +185,7 @@ def meant(location: tuple[str, ...]) -> str:
     all_keys = list(keys()) + [
         f"reports.schedules.{n}.{name}" for n in location if n.isdecimal() for name in Schedule.model_fields
     ]
+    all_keys += [f"people.{n}.{name}" for n in location if n.isdecimal() for name in PersonEntry.model_fields]
     group = ".".join(location[:-1])
     siblings = {
         key[len(group) + 1 :].split(".")[0] if group else key.split(".")[0] for key in all_keys if key.startswith(group)

@@ -1,4 +1,4 @@
-"""What every group of keys is made of."""
+"""What all groups of keys are made of."""
 
 from __future__ import annotations
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
 
 from pbxd.config.agi import Agi
+from pbxd.config.comms import Comms
 from pbxd.config.part import RESTART, Part, at_start
+from pbxd.config.people import PersonEntry, check_people
+from pbxd.config.recording import Recording
 from pbxd.config.values import (
     AbsolutePath,
     Address,
@@ -20,6 +23,7 @@ from pbxd.config.values import (
     Size,
     Zone,
 )
+from pbxd.config.voicemail import Voicemail
 
 
 class Site(Part):
@@ -217,11 +221,17 @@ class Config(Part):
     journal: Journal = Field(default_factory=Journal)
     statistics: Statistics = Field(default_factory=Statistics)
     reports: Reports = Field(default_factory=Reports)
+    people: Annotated[tuple[PersonEntry, ...], AfterValidator(check_people)] = Field(
+        (), description="Who may hear, read and administer what: see docs/access.md."
+    )
+    comms: Comms = Field(default_factory=Comms)
+    recording: Recording = Field(default_factory=Recording)
     control: Control = Field(default_factory=Control)
     metrics: Metrics = Field(default_factory=Metrics)
     log: Log = Field(default_factory=Log)
     doctor: Doctor = Field(default_factory=Doctor)
     agi: Agi = Field(default_factory=Agi)
+    voicemail: Voicemail = Field(default_factory=Voicemail)
 
 
 def keys(model: type[BaseModel] = Config, prefix: str = "") -> dict[str, Any]:

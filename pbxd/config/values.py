@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BeforeValidator, PlainSerializer
 
 DURATION = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 SIZE = {"B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
 
 
@@ -99,6 +100,25 @@ def clock(value: Any) -> str:  # noqa: ANN401 - whatever stands in the file
     return f"{int(match[1]):02}:{match[2]}"
 
 
+def week_hours(value: Any) -> str:  # noqa: ANN401 - whatever stands in the file
+    """`mon-fri 08:00-18:00`, `sat,sun 00:00-24:00`: days, and a time of them that may go over midnight."""
+    match = (
+        re.fullmatch(r"([a-z]{3}(?:[-,][a-z]{3})*)\s+(\d{2}:\d{2})-(\d{2}:\d{2})", value)
+        if isinstance(value, str)
+        else None
+    )
+    if match is None:
+        raise ValueError("hours are written as days and times: mon-fri 08:00-18:00")
+    for day in re.split("[-,]", match[1]):
+        if day not in DAYS:
+            raise ValueError(f"{day} is no day of the week; they are {' '.join(DAYS)}")
+    for text in match.groups()[1:]:
+        hour, minute = int(text[:2]), int(text[3:])
+        if (hour, minute) > (24, 0) or minute > 59:
+            raise ValueError(f"{text} is no time of day")
+    return str(value)
+
+
 def mail_address(value: Any) -> str:  # noqa: ANN401 - whatever stands in the file
     """`name@example.org`, with nothing around it."""
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+", value):
@@ -114,4 +134,5 @@ Extension = Annotated[str, BeforeValidator(number)]
 Zone = Annotated[str, BeforeValidator(zone)]
 Address = Annotated[str, BeforeValidator(address)]
 Clock = Annotated[str, BeforeValidator(clock)]
+WeekHours = Annotated[str, BeforeValidator(week_hours)]
 MailAddress = Annotated[str, BeforeValidator(mail_address)]

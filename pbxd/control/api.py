@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from pbxd.calls.record import CallRecord, as_json
-from pbxd.control import agi
+from pbxd.control import agi, recorder, recordings, voicemail
 from pbxd.errors import ConfigError, ControlError, OutOfStep, PbxdError
 from pbxd.importing import ImportBatch
 from pbxd.reports.table import as_json as report_json
@@ -27,7 +27,7 @@ SOURCE_ID = re.compile("[0-9a-f]{16,64}")
 LONGEST_POSITION = 64  # characters: a time with its zone is the longest
 
 
-class Subject(Protocol):
+class Subject(recorder.Subject, recordings.Subject, voicemail.Subject, Protocol):
     """What the API tells of and acts on: the daemon."""
 
     watchers: Watchers
@@ -138,8 +138,11 @@ class ControlApi:
             Route("/v1/stats", self.stats),
             Route("/v1/stats/rebuild", self.stats_rebuild, methods=["POST"]),
             Route("/v1/stats/purge", self.stats_purge, methods=["POST"]),
+            *recorder.routes(self.subject),
+            *recordings.routes(self.subject),
             Route("/metrics", self.metrics),
             *agi.routes(self.subject),
+            *voicemail.routes(self.subject),
         ]
         return Starlette(routes=routes, exception_handlers={PbxdError: refuse})
 

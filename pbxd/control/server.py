@@ -55,6 +55,7 @@ def guarded(group: Callable[[], str | None]) -> type[H11Protocol]:
             pid, uid, gid = peer_of(link)
             if may_connect(uid, gid, group()):
                 super().connection_made(transport)
+                self.client = (str(uid), 0)  # who asks, for routes that decide by it
                 return
             log.warning("control connection refused", pid=pid, uid=uid)
             super().connection_made(transport)

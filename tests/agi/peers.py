@@ -88,7 +88,7 @@ class Host:
         assert (await self.session("ok"))[-1] == STATUS("OK")
 
 
-def STATUS(name: str) -> str:  # noqa: N802 - reads as the constant that it is
+def STATUS(name: str) -> str:
     return f'SET VARIABLE "PBXD_STATUS" "{name}"'
 
 

@@ -245,3 +245,13 @@ def test_an_event_told_twice_counts_once(told: list[Message]) -> None:
     twice = after(chain.from_iterable((event, event) for event in told))
     once = after(told)
     assert (twice.channels, twice.queues, twice.endpoints) == (once.channels, once.queues, once.endpoints)
+
+
+def test_callers_in_a_parking_lot_are_not_connected() -> None:
+    live = after([new(1, "101"), new(2, "102"), new(3, "103")])
+    for n in (1, 2):
+        live.apply(
+            of("BridgeEnter", n, BridgeUniqueid="lot", BridgeTechnology="holding_bridge", Linkedid=f"1795485056.{n}"),
+            NOW,
+        )
+    assert len(live.calls()) == 3

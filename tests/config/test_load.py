@@ -231,6 +231,7 @@ class TestShipped:
         path.write_text("\n".join(lines))
         assert load(path) == Config()
         named = [match[1] for line in lines if (match := re.match(r"^ +([a-z_]+):", line))]
+        named.append("people")  # a list, and no group: it stands at the margin
         assert sorted(named) == sorted(
             [key.rpartition(".")[2] for key in keys()] + ["tls", "mail", "lookup", "greeting", "directory", "scripts"]
         )

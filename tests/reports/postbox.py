@@ -21,7 +21,7 @@ class Postbox:
         self.may_answer.set()
         self.gone = threading.Event()  # the client went away before its answer
 
-    async def handle_RCPT(self, _server: Any, session: Any, envelope: Any, address: str, _options: Any) -> str:  # noqa: N802
+    async def handle_RCPT(self, _server: Any, session: Any, envelope: Any, address: str, _options: Any) -> str:
         self.encrypted = session.ssl is not None
         answers = self.answers.get(address, ["250 OK"])
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
@@ -29,7 +29,7 @@ class Postbox:
             envelope.rcpt_tos.append(address)
         return answer
 
-    async def handle_DATA(self, server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
+    async def handle_DATA(self, server: Any, _session: Any, envelope: Any) -> str:
         self.asked.set()
         try:
             await server.loop.run_in_executor(None, self.may_answer.wait, 60)

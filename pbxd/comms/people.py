@@ -1,0 +1,146 @@
+"""Who may do what with whose communications: one table, one function, no I/O. docs/access.md is written from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pbxd.config.people import PersonEntry
+
+Role = Literal["user", "supervisor", "admin", "auditor", "root", "system", "nobody"]
+Kind = Literal["recording", "voicemail", "chat", "audit", "vault"]
+# see: that it is there, and its facts. export: content and facts of all that concerns a person. run: verify, rekey, status.
+Action = Literal["see", "play", "download", "export", "delete", "hold", "release", "send", "run"]
+CONTENT: frozenset[Action] = frozenset({"play", "download", "export"})
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who asks."""
+
+    name: str
+    role: Role
+    full_name: str = ""
+    extensions: frozenset[str] = frozenset()
+    mailboxes: frozenset[str] = frozenset()
+    teams: frozenset[str] = frozenset()
+    supervises: frozenset[str] = frozenset()
+
+
+ROOT = Person("root", "root")
+SYSTEM = Person("pbxd", "system")  # pbxd itself: retention, archiving
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """What it is about."""
+
+    kind: Kind
+    id: str = ""
+    owners: frozenset[str] = frozenset()  # names of people who took part, whose mailbox it is, who are in the room
+    teams: frozenset[str] = frozenset()  # of the owners, and the queue
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether it is allowed, and why."""
+
+    allowed: bool
+    reason: str
+
+
+ALL: frozenset[Action] = frozenset({"see", "play", "download", "export", "delete", "hold", "release", "send", "run"})
+NONE: frozenset[Action] = frozenset()
+OWN: dict[Kind, frozenset[Action]] = {  # what people may do with their own; nobody is an owner of audit and vault
+    "recording": frozenset({"see", "play", "download", "export"}),
+    "voicemail": frozenset({"see", "play", "download", "export", "delete", "send"}),
+    "chat": frozenset({"see", "play", "download", "export", "delete", "send"}),
+}
+TEAM: dict[Kind, frozenset[Action]] = {  # what supervisors may do with their teams'
+    "recording": frozenset({"see", "play", "download"}),
+    "voicemail": frozenset({"see", "play", "download"}),  # a mailbox of the team; one of a person is that person's
+}
+OFFICE: dict[Role, dict[Kind, frozenset[Action]]] = {  # what comes with the role, whoever's it is
+    "admin": {
+        "recording": frozenset({"see", "delete", "hold", "release"}),
+        "voicemail": frozenset({"see", "delete", "hold", "release"}),
+        "chat": frozenset({"see", "delete", "hold", "release"}),
+        "vault": frozenset({"see", "run"}),
+    },
+    "auditor": {"audit": frozenset({"see", "run"})},
+    "root": dict.fromkeys(("recording", "voicemail", "chat", "audit", "vault"), ALL),
+    "system": {
+        "recording": frozenset({"delete"}),
+        "voicemail": frozenset({"see", "delete"}),
+        "chat": frozenset({"delete"}),
+    },
+}
+
+
+def may(person: Person, action: Action, thing: Thing) -> Decision:
+    """Whether `person` may do `action` with `thing`, and the reason in words."""
+    if person.role == "nobody":
+        return Decision(allowed=False, reason=f"{person.name} is nobody that `people` names")
+    if action in OFFICE.get(person.role, {}).get(thing.kind, NONE):
+        return Decision(allowed=True, reason=f"the role {person.role}")
+    if person.role != "auditor" and person.name in thing.owners and action in OWN.get(thing.kind, NONE):
+        return Decision(allowed=True, reason="their own")
+    team = sorted(person.supervises & thing.teams)
+    shared = thing.kind != "voicemail" or not thing.owners
+    if person.role == "supervisor" and team and shared and action in TEAM.get(thing.kind, NONE):
+        return Decision(allowed=True, reason=f"supervises {team[0]}")
+    return Decision(allowed=False, reason=_why_not(person, action, thing))
+
+
+def _why_not(person: Person, action: Action, thing: Thing) -> str:
+    what = f"{action} {thing.kind}"
+    if person.role == "auditor":
+        return f"{what}: an auditor reads the audit log, and nothing else"
+    if person.name in thing.owners:
+        return f"{what}: not even of one's own"
+    if person.role == "admin" and action in CONTENT:
+        return f"{what}: an admin takes care of it, and does not hear or read it"
+    return f"{what}: it is not theirs"
+
+
+class Directory:
+    """The people of a configuration."""
+
+    def __init__(self, people: Sequence[PersonEntry]) -> None:
+        self._people = {
+            entry.name: Person(
+                entry.name, entry.role, entry.full_name, frozenset(entry.extensions), frozenset(entry.mailboxes),
+                frozenset(entry.teams), frozenset(entry.supervises),
+            )
+            for entry in people
+        }  # fmt: skip
+        self._logins = {entry.login: entry.name for entry in people if entry.login}
+
+    def __iter__(self) -> Iterator[Person]:
+        return iter(self._people.values())
+
+    def by_name(self, name: str) -> Person | None:
+        """The person of this name."""
+        return self._people.get(name)
+
+    def by_login(self, login: str) -> Person:
+        """Who a user of this machine is: root, a person, or nobody."""
+        if login == "root":
+            return ROOT
+        name = self._logins.get(login)
+        return self._people[name] if name is not None else Person(login, "nobody")
+
+    def owners(self, extensions: Iterable[str] = (), mailbox: str = "") -> tuple[frozenset[str], frozenset[str]]:
+        """The names of those whose extensions or mailbox these are, and their teams: `Thing.owners` and `Thing.teams`.
+
+        A mailbox that is several people's is nobody's own: it is their teams'.
+        """
+        numbers = frozenset(extensions)
+        found = [person for person in self._people.values() if person.extensions & numbers]
+        holders = [person for person in self._people.values() if mailbox and mailbox in person.mailboxes]
+        own = found + (holders if len(holders) == 1 else [])
+        return (
+            frozenset(person.name for person in own),
+            frozenset(team for person in found + holders for team in person.teams),
+        )

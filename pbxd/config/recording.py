@@ -1,0 +1,60 @@
+"""The keys of `recording`: whether calls are recorded, which, and where that is done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from pbxd.config.part import Part, at_start
+from pbxd.config.values import AbsolutePath, DialPattern, Duration, Size, WeekHours
+
+
+class RecordingRule(Part):
+    """One rule; a condition that is empty holds for every call."""
+
+    record: Literal["always", "on_demand", "percent", "never"] = Field(description="What is done with these calls.")
+    share: float | None = Field(None, gt=0, le=100, description="Percent of the calls, with percent.")
+    consent: Literal["announcement", "beep", "none"] = Field(
+        "announcement", description="What the parties hear first: see docs/recording.md."
+    )
+    direction: tuple[Literal["inbound", "outbound", "internal"], ...] = Field((), description="Directions of the call.")
+    queue: tuple[str, ...] = Field((), description="Queues that the caller waited in.")
+    trunk: tuple[str, ...] = Field((), description="Trunks of the call, as globs on TECH/name.")
+    extension: tuple[DialPattern, ...] = Field((), description="Extensions of the party, as dial patterns.")
+    number: tuple[DialPattern, ...] = Field((), description="Numbers of an outside party, as dial patterns.")
+    hours: tuple[WeekHours, ...] = Field((), description="When the call began, in site.time_zone: mon-fri 08:00-18:00.")
+
+    @model_validator(mode="after")
+    def has_a_share(self) -> RecordingRule:
+        """A share belongs to percent and to nothing else."""
+        if (self.record == "percent") != (self.share is not None):
+            raise ValueError("record: percent needs a share, and no other has one")
+        return self
+
+
+class Recording(Part):
+    """Recordings of calls."""
+
+    enabled: bool = at_start(default=False, text="Record calls, as the rules say. Without it nothing is recorded.")
+    rules: tuple[RecordingRule, ...] = at_start((), "Which calls are recorded: see docs/recording.md.")
+    pause_on_digits: bool = at_start(
+        default=True, text="Keep nothing while a party presses keys, and for some seconds after."
+    )
+    digits_after: Duration = at_start(3.0, "For how long after the last key.")
+    announcement: str = at_start(
+        "this-call-may-be-monitored-or-recorded", "Sound of Asterisk that the FastAGI route announce plays."
+    )
+    beep_every: Duration = at_start(15.0, "Time between the beeps of a recording whose consent is a beep.")
+    codec: Literal["opus", "flac"] = at_start(
+        "opus", "How recordings are stored: Ogg Opus, or FLAC, which loses nothing."
+    )
+    spool: AbsolutePath = at_start(
+        Path("/run/pbxd/spool"), "Folder in which Asterisk writes while a call goes on; in memory, where there is room."
+    )
+    spool_in_asterisk: AbsolutePath | None = at_start(
+        None, "The same folder as Asterisk sees it, if it runs in a container; empty is the same."
+    )
+    spool_group: str = at_start("asterisk", "Group by which Asterisk may write there.")
+    spool_reserve: Size = at_start(64 * 1024**2, "Free space there below which no recording begins.")

@@ -1,0 +1,279 @@
+"""Carries out by AMI what the recorder decides, and tells it what happens: the I/O around `recorder`.
+
+Commands are carried out one after the other: the state of a recording is in the spool before Asterisk is asked to write beside it.
+Only what takes long, handing over a recording whose files Asterisk has yet to close, is done beside them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+
+from pbxd.asterisk.events import BRIDGES, CHANNELS, KEYS
+from pbxd.calls.live import Event, LiveState
+from pbxd.errors import AmiError, RecordingError
+from pbxd.recording.commands import Command, Finish, Save, Start, Stop
+from pbxd.recording.recorder import Recorder
+from pbxd.recording.segments import Recording, Segment
+from pbxd.recording.stage import complete, left_behind, names, open_spool, write_state
+
+FOLLOWED = (*CHANNELS, *BRIDGES, "QueueCallerJoin", "QueueCallerLeave")
+AT_ONCE = 8  # recordings that are handed over at one time
+SHORT = 1_000_000  # µs; a shorter piece of a call may end before Asterisk has written anything
+AGAIN = 5.0  # s between tries to hand over a recording that the spool did not take
+log = structlog.get_logger("pbxd.recording")
+
+
+class Asterisk(Protocol):
+    """What is needed of the AMI session."""
+
+    async def action(self, name: str, **headers: str) -> Event:
+        """Send an action and give its answer; AmiError if it fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorSettings:
+    """Where recordings are made."""
+
+    spool: Path
+    spool_in_asterisk: Path  # the same folder, as Asterisk sees it
+    group: str  # by which Asterisk may write there
+    reserve: int  # bytes that must be free in it before a recording begins
+    beep_every: int = 15  # s between the beeps of a recording that asks for them
+
+
+@dataclass(slots=True)
+class MonitorCounters:
+    """What became of it since the start."""
+
+    handed_over: int = 0
+    empty: int = 0  # ended before there was any sound
+    failed: int = 0  # states or recordings that the spool did not take
+    last_error: str = ""  # empty when the last try worked
+
+
+class Monitor:
+    """Records calls for as long as `run` runs."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        asterisk: Asterisk,
+        live: LiveState,
+        settings: MonitorSettings,
+        *,
+        clock: Callable[[], float],
+        on_ready: Callable[[str], None],
+    ) -> None:
+        self.recorder = recorder
+        self.counters = MonitorCounters()
+        self._asterisk = asterisk
+        self._live = live
+        self._settings = settings
+        self._clock = clock
+        self._on_ready = on_ready
+        self._queue: asyncio.Queue[Command] = asyncio.Queue()
+        self._finishing: set[asyncio.Task[None]] = set()
+        self._up = False  # AMI is up, and `live` is what Asterisk has
+        self._turns = asyncio.Semaphore(AT_ONCE)
+
+    def _now(self) -> int:
+        return int(self._clock() * 1_000_000)
+
+    # What is told
+
+    def handlers(self) -> dict[str, Callable[[Event], None]]:
+        """What to do at each AMI event, when the live state has taken it."""
+        made: dict[str, Callable[[Event], None]] = dict.fromkeys(FOLLOWED, self._channel)
+        if self.recorder.rules.pause_on_digits:
+            made |= dict.fromkeys(KEYS, self._key)
+        return made
+
+    def _channel(self, event: Event) -> None:
+        uniqueid = event.get("Uniqueid")
+        self._do(self.recorder.changed(uniqueid, self._live.channels.get(uniqueid), self._now()))
+
+    def _key(self, event: Event) -> None:
+        # Which key it was is in the event too. It is not read: it may be part of a card number.
+        self._do(self.recorder.key(event.get("Uniqueid"), self._now(), down=event.event == "DTMFBegin"))
+
+    def connected(self) -> None:
+        """AMI is up, and the live state is what Asterisk has now."""
+        self._up = True
+        self._do(self.recorder.replaced(dict(self._live.channels), self._now()))
+
+    def disconnected(self) -> None:
+        """Nothing is known of Asterisk; it goes on recording what it was asked to."""
+        self._up = False
+
+    def ask(self, uniqueid: str, what: str) -> None:
+        """`start`, `stop`, `pause` or `resume` the recording of the call of this channel. RecordingError if there is none."""
+        found, commands = self.recorder.ask(uniqueid, what, self._now())
+        if not found:
+            raise RecordingError(
+                f"no call with the channel {uniqueid} is {'up' if what in ('start', 'stop') else 'being recorded'}"
+            )
+        self._do(commands)
+
+    def consented(self, uniqueid: str) -> None:
+        """The announcement was heard on this channel, to its end."""
+        self._do(self.recorder.consented(uniqueid, self._now()))
+
+    def _do(self, commands: Iterable[Command]) -> None:
+        for command in commands:
+            self._queue.put_nowait(command)
+
+    # What is done
+
+    async def run(self) -> None:
+        """Until cancelled. Recordings that an earlier run began are taken over first."""
+        for recording in await asyncio.to_thread(self._opened):
+            if recording.id not in self.recorder.recordings:
+                self.recorder.adopt(recording)
+        if self._up:
+            self.connected()
+        ticking = asyncio.create_task(self._tick())
+        try:
+            while True:
+                await self._carry_out(await self._queue.get())
+        finally:
+            for task in (ticking, *self._finishing):
+                task.cancel()
+
+    def _opened(self) -> list[Recording]:
+        try:
+            open_spool(self._settings.spool, self._settings.group)
+            return left_behind(self._settings.spool)
+        except OSError as error:
+            self._failed(f"the spool {self._settings.spool} cannot be used", error)
+            return []
+
+    async def _tick(self) -> None:
+        """Let the recorder know when time is up for something."""
+        while True:
+            deadline = self.recorder.deadline
+            wait = 1.0 if deadline is None else max(0.05, deadline / 1_000_000 - self._clock())
+            await asyncio.sleep(min(wait, 1.0))
+            self._do(self.recorder.tick(self._now()))
+
+    async def _carry_out(self, command: Command) -> None:
+        if isinstance(command, Save):
+            await self._save(command)
+        elif isinstance(command, Start):
+            await self._start(command.segment, beep=command.beep)
+        elif isinstance(command, Stop):
+            await self._stop(command.segment)
+        else:
+            task = asyncio.create_task(self._finish(command))
+            self._finishing.add(task)
+            task.add_done_callback(self._finishing.discard)
+
+    async def _save(self, command: Save) -> None:
+        if command.recording.id not in self.recorder.recordings:
+            return  # it was finished, or became part of another, while this waited
+        try:
+            await asyncio.to_thread(write_state, self._settings.spool, command.recording)
+        except OSError as error:
+            self._failed("the spool of recordings takes nothing", error)
+
+    def _failed(self, what: str, error: OSError) -> None:
+        self.counters.failed += 1
+        self.counters.last_error = f"{what}: {error.strerror or error}"
+        log.error(what, error=str(error))
+
+    async def _start(self, segment: Segment, *, beep: bool) -> None:
+        if not segment.going_on:
+            return  # it was stopped while this waited
+        settings = self._settings
+        try:
+            self._room()
+            received, sent = (settings.spool_in_asterisk / segment.folder / name for name in names(segment))
+            options = f"r({received})t({sent})" + (f"pB({settings.beep_every})" if beep else "")
+            answer = await self._asterisk.action("MixMonitor", Channel=segment.channel, Options=options)
+        except (AmiError, RecordingError) as error:
+            log.warning("a call is not recorded", channel=segment.channel, error=str(error))
+            self._do(self.recorder.refused(segment, str(error), self._now()))
+        else:
+            self._do(self.recorder.started(segment, self._now(), answer.get("MixMonitorID")))
+
+    def _room(self) -> None:
+        """RecordingError if the spool is missing or nearly full: calls go on, and are not recorded."""
+        try:
+            free = shutil.disk_usage(self._settings.spool).free
+        except OSError as error:
+            raise RecordingError(f"the spool {self._settings.spool} cannot be used: {error.strerror}") from error
+        if free < self._settings.reserve:
+            self.counters.last_error = f"the spool {self._settings.spool} is full: {free} bytes are free"
+            raise RecordingError(self.counters.last_error)
+        if self.counters.last_error.startswith("the spool"):
+            self.counters.last_error = ""
+
+    async def _stop(self, segment: Segment) -> None:
+        if segment.at is None or segment.uniqueid not in self.recorder.channels:
+            return
+        try:
+            await self._asterisk.action("StopMixMonitor", Channel=segment.channel, MixMonitorID=segment.monitor)
+        except AmiError as error:
+            # The channel is gone, most often. If not, what is written from now on is left out when the pieces are put together.
+            log.info("Asterisk did not stop a recording", channel=segment.channel, error=str(error))
+
+    async def _finish(self, command: Finish) -> None:
+        recording = command.recording
+        length = max(
+            ((segment.end or segment.at) - segment.at for segment in recording.segments if segment.at is not None),
+            default=0,
+        )
+        while (ready := await self._handed_over(recording)) is None:  # noqa: ASYNC110 - a full disk tells nobody when it is not
+            await asyncio.sleep(AGAIN)
+        if not ready:
+            self.counters.empty += 1
+            if length > SHORT:
+                self.counters.last_error = (
+                    f"Asterisk wrote nothing into {self._settings.spool_in_asterisk}: may it, and is that the spool?"
+                )
+                log.error("a call was not recorded", recording=recording.id, error=self.counters.last_error)
+            return
+        self.counters.handed_over += 1
+        for fault in recording.faults:
+            log.warning("a recording is not whole", recording=recording.id, fault=fault)
+        self._on_ready(recording.id)
+
+    async def _handed_over(self, recording: Recording) -> bool | None:
+        """Whether there was any sound; None if the spool does not take it now."""
+        try:
+            async with self._turns:
+                return await asyncio.to_thread(complete, self._settings.spool, recording)
+        except OSError as error:
+            self._failed(f"the recording {recording.id} waits in the spool", error)
+            return None
+
+    def under_way(self) -> list[dict[str, Any]]:
+        """The calls that are being recorded, oldest first."""
+        recordings = sorted(self.recorder.recordings.values(), key=lambda recording: recording.start)
+        return [
+            {
+                "id": recording.id,
+                "start": recording.start,
+                "direction": recording.direction,
+                "consent": recording.consent.name.lower(),
+                "paused": recording.paused,
+                "parties": [asdict(party) for party in recording.parties.values()],
+            }
+            for recording in recordings
+        ]
+
+    def status(self) -> Mapping[str, Any]:
+        """State, for people."""
+        recordings = self.recorder.recordings.values()
+        return {
+            "recording": len(recordings),
+            "paused": sum(recording.paused for recording in recordings),
+            **asdict(self.recorder.counters),
+            **asdict(self.counters),
+        }

@@ -1,0 +1,170 @@
+"""The spool while a recording is made: a folder each, with the sound that Asterisk writes and the state that we write beside it.
+
+`state.json` stands there from before Asterisk is asked until the recording is complete; then `ready.json` takes its place, and the
+folder is the pipeline's. Each step can be killed and is done again at the next start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import structlog
+
+from pbxd.recording.segments import Recording, Segment, finished, recording_of, state_of
+
+STATE, READY = "state.json", "ready.json"
+MODE = 0o2770  # Asterisk writes here by the folder's group, which is the spool's
+CLOSING = 3.0  # s that Asterisk gets to finish its files when the call is over
+LOOK = 0.05  # s between looks at them
+HEADER = 44  # bytes before the sound in a WAV file of Asterisk's
+MISSING = 1_000_000  # µs of sound that may be missing at a segment's end before it is a fault
+log = structlog.get_logger("pbxd.recording")
+
+
+def open_spool(spool: Path, group: str) -> None:
+    """Make the spool, which Asterisk may write to. OSError if it cannot be made."""
+    spool.mkdir(parents=True, exist_ok=True)
+    try:
+        shutil.chown(spool, group=int(group) if group.isdecimal() else group)
+    except (LookupError, PermissionError) as error:
+        log.warning("Asterisk may not be able to write recordings", spool=str(spool), group=group, error=str(error))
+    spool.chmod(MODE)
+
+
+def names(segment: Segment) -> tuple[str, str]:
+    """The two files of a segment, as they are called in its folder."""
+    return f"{segment.number}.rx.wav", f"{segment.number}.tx.wav"
+
+
+def write_state(spool: Path, recording: Recording) -> None:
+    """Write down how far a recording is. OSError if the spool cannot take it."""
+    folder = spool / recording.id
+    if not folder.is_dir():
+        folder.mkdir()
+        folder.chmod(MODE)
+    replace(folder / STATE, state_of(recording))
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a file whole or not at all, and onto the disk. OSError if that cannot be."""
+    new = path.with_suffix(".new")
+    with new.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    new.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def left_behind(spool: Path) -> list[Recording]:
+    """The recordings that an earlier run did not finish, those that had become part of another left out."""
+    found = {}
+    for file in sorted(spool.glob(f"*/{STATE}")):
+        if (file.parent / READY).exists():  # killed between the two
+            file.unlink()
+            continue
+        try:
+            recording = recording_of(file.read_text())
+        except (OSError, ValueError) as error:
+            log.error(
+                "a recording's state cannot be read; its folder is left", folder=str(file.parent), error=str(error)
+            )
+            continue
+        found[recording.id] = recording
+    parts = {name for recording in found.values() for name in recording.merged}
+    return [recording for name, recording in found.items() if name not in parts]
+
+
+def complete(spool: Path, recording: Recording) -> bool:
+    """Hand a recording over to the pipeline, when Asterisk has closed its files. False if there is no sound at all: it is gone.
+
+    Blocks for some seconds at most. OSError if the spool cannot take it; it can be tried again.
+    """
+    folder = spool / recording.id
+    files = {}
+    deadline = time.monotonic() + CLOSING
+    for segment in recording.segments:
+        if moved := _gather(spool, folder, segment, recording.id, deadline):
+            files[segment.folder, segment.number] = moved
+            if segment.at is None:
+                segment.at = segment.asked_at
+                recording.faults.append(f"Asterisk did not say when it began to record {segment.channel}")
+            recording.faults += _shortfall(folder / moved[0], segment)
+        else:
+            segment.at = None
+    for part in recording.merged:
+        shutil.rmtree(spool / part, ignore_errors=True)
+    if not files:
+        shutil.rmtree(folder, ignore_errors=True)
+        return False
+    replace(folder / READY, json.dumps(finished(recording, files), ensure_ascii=False))
+    (folder / STATE).unlink(missing_ok=True)
+    return True
+
+
+def _gather(spool: Path, folder: Path, segment: Segment, own: str, deadline: float) -> tuple[str, str] | None:
+    """The segment's files, closed and in the recording's own folder; None if Asterisk made none."""
+    moved = []
+    for name in names(segment):
+        new = name if segment.folder == own else f"{segment.folder}-{name}"
+        for path in (spool / segment.folder / name, folder / new):
+            if path.exists():
+                _closed(path, deadline)
+                path.rename(folder / new)
+                moved.append(new)
+                break
+    return (moved[0], moved[1]) if len(moved) == 2 else None
+
+
+def _closed(path: Path, deadline: float) -> None:
+    """Wait until Asterisk has closed the file: then its header tells its length. One that was never closed is mended."""
+    while not _header_fits(path):
+        if time.monotonic() > deadline:
+            _mend(path)
+            return
+        time.sleep(LOOK)
+
+
+def _mend(path: Path) -> None:
+    """Give a file that was never closed the lengths that it has. It is copied: it is Asterisk's, and may not be ours to write."""
+    size = path.stat().st_size
+    if size < HEADER:
+        return
+    new = path.with_suffix(".new")
+    with path.open("rb") as old, new.open("wb") as file:
+        header = old.read(HEADER)
+        file.write(header[:4] + struct.pack("<I", size - 8) + header[8:40] + struct.pack("<I", size - HEADER))
+        shutil.copyfileobj(old, file, 1024**2)
+    new.rename(path)
+
+
+def _header_fits(path: Path) -> bool:
+    with path.open("rb") as file:
+        header = file.read(HEADER)
+    if len(header) < HEADER:
+        return False
+    (length,) = struct.unpack("<I", header[40:44])
+    return bool(HEADER + length == path.stat().st_size)
+
+
+def _shortfall(path: Path, segment: Segment) -> Iterator[str]:
+    """What to say of a file that ends long before its segment: the spool was full, or Asterisk was killed."""
+    with path.open("rb") as file:
+        header = file.read(HEADER)
+    (per_second,) = struct.unpack("<I", header[28:32]) if len(header) == HEADER else (0,)
+    if segment.at is None or segment.end is None or not per_second:
+        return
+    length = (path.stat().st_size - HEADER) * 1_000_000 // per_second
+    missing = segment.end - segment.at - length
+    if length and missing > MISSING:
+        yield f"{missing / 1_000_000:.1f} s of {segment.channel} are missing"

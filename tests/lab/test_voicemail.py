@@ -1,0 +1,139 @@
+"""Voicemail of a real Asterisk: each operation is seen on the lamp of a real phone, as the counts of its MWI NOTIFY (RFC 3842)."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+
+from lab.asterisk import owner, wait_until
+from lab.box import Box
+from lab.desk import Desk
+from tests.conftest import reachable, say
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[Box]:
+    made = Box(reachable(tmp_path), say)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def desk(box: Box) -> Iterator[Desk]:
+    made = Desk(box.asterisk)
+    try:
+        made.phone("101")
+        made.phone("102")
+        yield made
+    finally:
+        made.close()
+
+
+def listed(box: Box, mailbox: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(box.pbxd.ctl("voicemail", "list", mailbox, "--json").stdout)
+    return found
+
+
+def leave(box: Box, desk: Desk, caller: str, mailbox: str) -> dict[str, Any]:
+    """Leave a message with sound; it as the index has it."""
+    known = {message["id"] for message in listed(box, mailbox)}
+    line = desk.call(caller, "4" + mailbox[1:]).talks()
+    desk.pause(2)
+    line.hang_up()
+    wait_until(lambda: len(listed(box, mailbox)) > len(known), "the message in the index")
+    (new,) = [message for message in listed(box, mailbox) if message["id"] not in known]
+    return new
+
+
+def test_operations_on_the_lamp(box: Box, desk: Desk) -> None:
+    def lamp(phone: str, new: int, old: int) -> None:
+        desk.wait(lambda: desk.lamp(phone) == (new, old), f"{new} new and {old} old messages on {phone}'s lamp")
+
+    def voicemail(*arguments: str) -> str:
+        return box.pbxd.ctl("voicemail", *arguments).stdout
+
+    first = leave(box, desk, "121", "101")
+    lamp("101", 1, 0)
+    assert first["caller"] == "121"
+    assert first["new"]
+    second = leave(box, desk, "122", "101")
+    lamp("101", 2, 0)
+
+    heard = box.folder / "heard.wav"
+    voicemail("play", "101", first["id"], "--output", str(heard))
+    samples, rate = soundfile.read(heard)
+    assert rate == 8000
+    assert abs(samples).max() > 0.05  # the phone spoke a tone
+    lamp("101", 2, 0)
+
+    voicemail("mark", "101", first["id"])
+    lamp("101", 1, 1)
+    voicemail("mark", "101", first["id"], "--unread")
+    lamp("101", 2, 0)
+    voicemail("move", "101", second["id"], "Work")
+    lamp("101", 1, 0)
+    voicemail("move", "101", second["id"], "old")
+    lamp("101", 1, 1)
+    voicemail("forward", "101", second["id"], "102")
+    lamp("102", 1, 0)
+    lamp("101", 1, 1)
+    voicemail("delete", "101", second["id"], "--yes")
+    lamp("101", 1, 0)
+    voicemail("delete", "101", first["id"], "--yes")
+    lamp("101", 0, 0)
+    assert listed(box, "101") == []
+    (copy,) = listed(box, "102")
+    assert copy["id"] == second["id"]
+    refusals(box, copy["id"])
+    voicemail("delete", "102", copy["id"], "--yes")
+    lamp("102", 0, 0)
+
+
+def refusals(box: Box, name: str) -> None:
+    for words, said in (
+        (("mark", "101", name), "there is no message"),
+        (("move", "102", name, "Sent"), "is no folder"),
+        (("forward", "102", name, "102"), "has the message already"),
+        (("forward", "102", name, "999"), "has no mailbox 999"),
+        (("list", "../etc"), "is no mailbox"),
+    ):
+        done = box.pbxd.ctl("voicemail", *words, check=False)
+        assert done.returncode == 1, words
+        assert said in done.stderr
+    assert [message["folder"] for message in listed(box, "102")] == ["INBOX"]
+
+
+def test_boxes_and_greetings(box: Box, desk: Desk) -> None:
+    """A greeting that was uploaded is the one that Asterisk plays."""
+    tone = io.BytesIO()
+    samples, _ = soundfile.read(box.phones.audio, samplerate=8000, channels=1, format="RAW", subtype="ALAW")
+    soundfile.write(tone, samples, 44_100, format="FLAC")  # the same samples at another rate: 440 Hz become 2,425
+    (box.folder / "greeting.flac").write_bytes(tone.getvalue())
+    leave(box, desk, "121", "101")
+    box.pbxd.ctl("voicemail", "greeting", "101", str(box.folder / "greeting.flac"))
+    made = box.asterisk.folder / "spool/voicemail/default/101/unavail.wav"
+    found = soundfile.info(made)
+    assert (found.samplerate, found.channels, found.subtype) == (8000, 1, "PCM_16")
+    assert abs(found.duration - len(samples) / 44_100) < 0.01
+    boxes = {row["box"]: row for row in json.loads(box.pbxd.ctl("voicemail", "boxes", "--json").stdout)}
+    assert boxes["101@default"]["greetings"] == ["unavailable"]
+    assert boxes["101@default"]["new"] == 1
+    assert set(boxes) == {f"{number}@default" for number in range(101, 106)}
+    assert made.stat().st_uid in (0, owner(box.asterisk.tree)[0])
+    bad = box.folder / "bad.wav"
+    bad.write_bytes(b"RIFF and nothing more")
+    done = box.pbxd.ctl("voicemail", "greeting", "101", str(bad), check=False)
+    assert "no sound file" in done.stderr
+    box.pbxd.ctl("voicemail", "greeting", "101", "--remove")
+    assert not made.exists()
