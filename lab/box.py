@@ -143,6 +143,7 @@ class Box:
         """What `pbxd asterisk-config --write` does on any box; its output."""
         arguments = ["--write", str(self.asterisk.etc), "--log", str(self.asterisk.log), "--yes"]
         arguments += ["--secret-file", str(self.pbxd.folder / "ami.secret"), "--permit", "127.0.0.0/255.0.0.0"]
+        arguments += ["--agi", f"{self.asterisk.address}:4573"]
         command = [sys.executable, "-m", "pbxd.cli.daemon", "asterisk-config", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
         if done.returncode != 0:

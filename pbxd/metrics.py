@@ -19,6 +19,9 @@ COUNTERS = {  # in the status -> name, help
     ("ami", "events"): ("pbxd_ami_events", "AMI events handled"),
     ("ami", "ignored"): ("pbxd_ami_events_ignored", "AMI events that nobody asked for"),
     ("ami", "handler_errors"): ("pbxd_ami_handler_errors", "AMI events whose handler failed"),
+    ("agi", "sessions"): ("pbxd_agi_sessions", "FastAGI sessions"),
+    ("agi", "cut"): ("pbxd_agi_cut", "FastAGI connections beyond all limits"),
+    ("agi", "faults"): ("pbxd_agi_faults", "FastAGI peers that broke the protocol"),
     ("ami", "reconnects"): ("pbxd_ami_reconnects", "times that the AMI session was made again"),
 }
 GAUGES = {
@@ -29,6 +32,8 @@ GAUGES = {
         "from hang-up to commit, of the call that waited longest in the last batch",
     ),
     ("live", "calls"): ("pbxd_live_calls", "calls in progress as AMI tells"),
+    ("agi", "running"): ("pbxd_agi_running", "FastAGI sessions in progress"),
+    ("agi", "scripts_running"): ("pbxd_agi_scripts_running", "AGI scripts in progress"),
     ("voicemail", "messages"): ("pbxd_voicemail_messages", "voice messages in all mailboxes"),
     ("voicemail", "new"): ("pbxd_voicemail_new", "voice messages that nobody has heard"),
     ("disk", "free"): ("pbxd_disk_free_bytes", "free space where the store is"),
@@ -61,6 +66,10 @@ class StatusCollector(Collector):
         for (part, key), (name, text) in OPTIONAL.items():
             if (value := (self.status[part] or {}).get(key)) is not None:
                 yield GaugeMetricFamily(name, text, value=float(value))
+        ends = CounterMetricFamily("pbxd_agi_outcomes", "FastAGI sessions by PBXD_STATUS", labels=["status"])
+        for status, count in self.status["agi"]["outcomes"].items():
+            ends.add_metric([status], float(count))
+        yield ends
 
 
 def render(status: dict[str, Any]) -> bytes:

@@ -57,7 +57,7 @@ def test_commands_exist(page: Path) -> None:
     )
     for program, words in re.findall(r"(?:^|/bin/|&& |\n)(pbxd|pbxctl) ([a-z-]+(?: [a-z]+)?)", blocks):
         app = pbxd_cli.app if program == "pbxd" else pbxctl_cli.app
-        command = words.split()[:2] if words.startswith(("calls ", "report ")) else words.split()[:1]
+        command = words.split()[:2] if words.startswith(("agi ", "calls ", "report ")) else words.split()[:1]
         result = runner.invoke(app, [*command, "--help"])
         assert result.exit_code == 0, (page.name, program, words)
 

@@ -43,12 +43,11 @@ async def agent(session: Session, request: Request, services: Services) -> None:
 async def believed(session: Session, request: Request, services: Services) -> str:
     """The number of the agent who has keyed the right PIN; empty if nobody has."""
     given = request.query.get("agent", "")
-    for _ in range(TRIES):
-        who = given or await ask(session, "agent-user")
-        pin = await ask(session, "agent-pass")
+    for nth in range(TRIES):  # what asks again says that it was wrong, and takes keys meanwhile
+        who = given or await ask(session, "agent-incorrect" if nth else "agent-user")
+        pin = await ask(session, "auth-incorrect" if nth and given else "agent-pass")
         settings = services.config.agents.get(who)
         if settings is None:
-            await play(session, "agent-incorrect")
             continue
         now = services.now()
         right = hmac.compare_digest(pin.encode(), settings.pin.get_secret_value().encode())
@@ -56,7 +55,6 @@ async def believed(session: Session, request: Request, services: Services) -> st
             services.guard.right(who)
             return who
         services.guard.wrong(who, now)
-        await play(session, "agent-incorrect")
     return ""
 
 

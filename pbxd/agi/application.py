@@ -24,6 +24,8 @@ class Status(StrEnum):
     HANGUP = "HANGUP"  # the caller hung up meanwhile
     STOPPED = "STOPPED"  # pbxd is stopping
 
+    __hash__ = str.__hash__  # Enum's own is Python code, and this is looked up several times a session
+
 
 class Recorder(Protocol):
     """Who records calls."""

@@ -44,25 +44,22 @@ async def directory(session: Session, _request: Request, services: Services) -> 
             await play(session, "dir-nomatch")
             continue
         for number, person in people:
-            await say(session, person)
-            key = await choose(session, "1*", "dir-instr")
+            key = await say(session, person, "1*") or await choose(session, "1*", "dir-instr")
             if key == "1":
                 await session.set_variable("PBXD_EXTENSION", number)
                 return
         await play(session, "dir-nomore")
 
 
-async def say(session: Session, person: Person) -> None:
-    """The person's own recorded name, or the name spelled."""
+async def say(session: Session, person: Person, escape: str) -> str:
+    """The person's own recorded name, or the name spelled; the key of `escape` that ended it."""
     if person.mailbox:
         mailbox, _, context = person.mailbox.partition("@")
         folder = await session.get_variable("ASTSPOOLDIR")
         try:
-            await session.stream_file(f"{folder}/voicemail/{context}/{mailbox}/greet")
+            return await session.stream_file(f"{folder}/voicemail/{context}/{mailbox}/greet", escape)
         except AGIHangup:
             raise
         except AGIAppError:
             pass  # none was recorded
-        else:
-            return
-    await session.say_alpha(f"{person.first} {person.last}".strip())
+    return await session.say_alpha(f"{person.first} {person.last}".strip(), escape)

@@ -73,6 +73,7 @@ async def folder_of(session: Session, asked: str) -> str:
     """The folder of the mailbox whose PIN was keyed. AGIAppError if none was."""
     done = await session.exec("VMAuthenticate", asked)
     mailbox, context = await session.get_variable("AUTH_MAILBOX"), await session.get_variable("AUTH_CONTEXT")
+    context = context or asked.partition("@")[2] or "default"  # Asterisk 22 does not tell it when the box was named
     spool = await session.get_variable("ASTSPOOLDIR")
     if done != 0 or not (NAME.fullmatch(mailbox) and NAME.fullmatch(context) and FOLDER.fullmatch(spool)):
         raise AGIAppError("no mailbox was authenticated")
@@ -86,7 +87,7 @@ async def record(session: Session, folder: str, kind: str, prompt: str, form: st
     try:
         while True:
             await play(session, prompt)
-            await session.record_file(unfinished, form, "#*0123456789", longest)
+            await session.record_file(unfinished, form, "#*", longest)
             key = "2"
             while key == "2":
                 key = await choose(session, "123*", "vm-review") or "*"

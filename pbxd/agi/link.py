@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Protocol
 
 from pbxd.agi.wire import Environment, Hangup, Reply, Wire
 from pbxd.errors import AGIException, AGISIGPIPEHangup, AGITimeout, AGIUnknownError
@@ -35,10 +35,31 @@ class House(Protocol):
 class AgiLink(asyncio.Protocol):
     """A session's `Channel`. Everything that goes wrong ends up in `ask`, or cancels the session's task."""
 
-    def __init__(self, house: House, wire: Wire) -> None:
+    __slots__ = (
+        "_answer",
+        "_house",
+        "_if_hung_up",
+        "_late",
+        "_transport",
+        "_wire",
+        "begun",
+        "closing",
+        "deadline",
+        "due",
+        "error",
+        "finishing",
+        "gone",
+        "hung_up",
+        "loop",
+        "on_hangup",
+        "on_stray",
+        "task",
+    )
+
+    def __init__(self, house: House, wire: Wire, loop: asyncio.AbstractEventLoop) -> None:
         self._house = house
         self._wire = wire
-        self._loop = asyncio.get_running_loop()
+        self.loop = loop
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[Reply] | None = None
         self._late: asyncio.Future[None] | None = None  # set while `ask` waits for the answer to a cancelled command
@@ -47,6 +68,9 @@ class AgiLink(asyncio.Protocol):
         self.hung_up = False
         self.gone = False  # the connection has ended
         self.closing = False
+        self.finishing = False  # the last command is sent
+        self._if_hung_up = b""
+        self.begun = False  # the task has made its first step: before that, cancelling it would end it without a word
         self.task: asyncio.Task[None] | None = None
         self.error: AGIException | None = None  # why the session was cancelled
         self.on_hangup: Callable[[], None] | None = None
@@ -56,14 +80,18 @@ class AgiLink(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A peer is there; it owes its environment."""
-        self._transport = cast("asyncio.Transport", transport)
-        self.due = self._loop.time() + self._house.answer_time
+        self._transport = transport  # type: ignore[assignment]  # of a stream, as the server makes them
+        self.due = self.loop.time() + self._house.answer_time
         if not self._house.arrived(self):
-            self._transport.abort()
+            self.abort()
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the peer."""
         if self.closing:
+            return
+        reply = self._wire.plain(data)
+        if reply is not None:
+            self._replied(reply)
             return
         try:
             for event in self._wire.receive(data):
@@ -78,6 +106,9 @@ class AgiLink(asyncio.Protocol):
             self.fail(error)
 
     def _replied(self, reply: Reply) -> None:
+        if self.finishing and not reply.stray:
+            self._finished()
+            return
         if reply.stray:
             if self.on_stray is None:
                 raise AGIUnknownError("the peer answers what was not asked")
@@ -98,10 +129,12 @@ class AgiLink(asyncio.Protocol):
         """The session cannot go on: whoever waits is told, or else its task is cancelled."""
         self.error = error
         self.due = None
-        if self._answer is not None and not self._answer.done():
+        if self.finishing:
+            self.close()
+        elif self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
         elif self.task is not None:
-            self.task.cancel()
+            self._cancel()
         else:
             self._house.failed(self, error)
 
@@ -118,14 +151,14 @@ class AgiLink(asyncio.Protocol):
     async def ask(self, line: bytes, mark: bytes | None = None, *, slow: bool = False) -> Reply:
         """Send a command and give its answer; see `session.Channel`."""
         if self._wire.pending and not self.closing:  # the answer to a command whose wait was cancelled is still to come
-            self._late = self._loop.create_future()
+            self._late = self.loop.create_future()
             await self._late
         if self.closing or self._transport is None:
             raise self.error or AGISIGPIPEHangup("the connection has ended")
         self._wire.asked(mark)
-        answer: asyncio.Future[Reply] = self._loop.create_future()
+        answer: asyncio.Future[Reply] = self.loop.create_future()
         self._answer = answer
-        self.due = None if slow else self._loop.time() + self._house.answer_time
+        self.due = None if slow else self.loop.time() + self._house.answer_time
         self._transport.write(line)
         return await answer
 
@@ -148,15 +181,42 @@ class AgiLink(asyncio.Protocol):
         """End the session's application, whatever it is at; `error` says why. Asterisk finishes the command that it is at."""
         if self.error is None and not self.closing:
             self.error = error
-            if self.task is not None:
-                self.task.cancel()
+            self._cancel()
+
+    def _cancel(self) -> None:
+        if self.task is not None and self.begun:
+            self.task.cancel()
+
+    def forget(self) -> None:
+        """The session is over: let go of what holds this in a circle, so that it is freed at once."""
+        self.task = self._answer = self._late = self.on_hangup = self.on_stray = None
+
+    def finish(self, last: bytes, if_hung_up: bytes = b"") -> None:
+        """Send the last command, and close when it is answered. `if_hung_up` follows it, if its answer comes with a HANGUP:
+
+        Asterisk tells of a hang-up when it looks at the next command. No task waits for this: it would cost a tenth of a session.
+        """
+        if self.closing or self._transport is None:
+            return
+        self._wire.asked()
+        self.finishing = True
+        self._if_hung_up = if_hung_up
+        self.due = self.loop.time() + self._house.answer_time
+        self._transport.write(last)
+
+    def _finished(self) -> None:
+        more, self._if_hung_up = self._if_hung_up, b""
+        if more and self.hung_up:
+            self.finish(more)
+        else:
+            self.close()
 
     def close(self, last: bytes = b"") -> None:
         """End the connection when `last` is written; a peer that does not take it is cut off after a while."""
         if self._transport is None or self.closing:
             return
         self.closing = True
-        self.due = self._loop.time() + LINGER
+        self.due = self.loop.time() + LINGER
         if last:
             self._transport.write(last)
         self._transport.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import pwd
 import re
 import signal
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ MAX_OUTPUT = 4 * MAX_COMMAND  # bytes of a line on standard output; longer ones 
 FILES = 256  # descriptors
 SPOKEN = 50  # lines of standard error that are logged a run
 SPOKEN_LINE = 500  # bytes of each
-STRAGGLE = 1.0  # s after the script's end for what it has written; a child of its may hold the pipe for ever
+STRAGGLE = 0.5  # s after the script's end for what it has written; a child of its may hold the pipe for ever
 NOISE = re.compile(
     rb"ARGS: |ENV LINE: |class AGI: |\s+(?:COMMAND|RESULT_LINE|RESULT_DICT): |[ {]'(?:agi_|result)|'(?:endpos|result)'"
 )
@@ -71,10 +72,15 @@ def command(path: Path, arguments: tuple[str, ...], settings: ScriptSettings) ->
     if settings.user is not None:
         if os.geteuid() != 0:
             raise AGIAppError(f"agi.scripts.user is {settings.user}, and only root can run a script as another user")
-        rights += ["--reuid", settings.user, "--regid", settings.user, "--init-groups"]
+        try:
+            entry = pwd.getpwnam(settings.user)
+        except KeyError as error:
+            raise AGIAppError(f"agi.scripts.user: there is no user {settings.user}") from error
+        rights += ["--reuid", str(entry.pw_uid), "--regid", str(entry.pw_gid), "--init-groups"]
+    cpu = max(1, round(settings.cpu))
     limits = [
         f"--as={settings.memory}",
-        f"--cpu={max(1, round(settings.cpu))}",
+        f"--cpu={cpu}:{cpu + 1}",  # SIGXCPU, then SIGKILL
         f"--nproc={settings.processes}",
         f"--nofile={FILES}",
         "--core=0",
@@ -82,49 +88,58 @@ def command(path: Path, arguments: tuple[str, ...], settings: ScriptSettings) ->
     return ["setpriv", *rights, "--", "prlimit", *limits, "--", str(path), *arguments]
 
 
+class Pipes(asyncio.subprocess.SubprocessStreamProtocol):
+    """asyncio's own, that tells of the exit when it happens: a child of the script may hold its pipes for long after that."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(MAX_OUTPUT, loop)
+        self.exited: asyncio.Future[None] = loop.create_future()
+
+    def process_exited(self) -> None:
+        """The script itself has ended."""
+        super().process_exited()
+        if not self.exited.done():
+            self.exited.set_result(None)
+
+
 class ScriptProcess:
     """A running script."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
-        if process.stdin is None or process.stdout is None or process.stderr is None:
+    def __init__(self, name: str, transport: asyncio.SubprocessTransport, pipes: Pipes) -> None:
+        if pipes.stdin is None or pipes.stdout is None or pipes.stderr is None:
             raise AGIAppError(f"{name}: the script has no pipes")
         self.name = name
-        self._process = process
-        self._input, self._output, self._errors = process.stdin, process.stdout, process.stderr
+        self._transport = transport
+        self._exited = pipes.exited
+        self._input, self._output, self._errors = pipes.stdin, pipes.stdout, pipes.stderr
+        self._reading = False  # somebody waits for a line
         self.speech = Speech(name)
         self._listening = asyncio.create_task(self._listen())
-        self._exit = asyncio.create_task(process.wait())
-        self._exit.add_done_callback(self._exited)
+        self._exited.add_done_callback(lambda _: asyncio.get_running_loop().call_later(STRAGGLE, self._let_go))
 
     @classmethod
     async def start(cls, path: Path, arguments: tuple[str, ...], settings: ScriptSettings) -> ScriptProcess:
         """Start it. AGIAppError if that cannot be."""
         words = command(path, arguments, settings)
-        pipe = asyncio.subprocess.PIPE
+        loop = asyncio.get_running_loop()
         try:
-            process = await asyncio.create_subprocess_exec(
-                *words,
-                stdin=pipe,
-                stdout=pipe,
-                stderr=pipe,
-                env=ENVIRONMENT,
-                cwd="/",
-                start_new_session=True,
-                limit=MAX_OUTPUT,
+            transport, pipes = await loop.subprocess_exec(
+                Pipes, *words, env=ENVIRONMENT, cwd="/", start_new_session=True
             )
         except (OSError, ValueError) as error:  # ValueError: a NUL in an argument
             raise AGIAppError(f"{path} cannot be started: {getattr(error, 'strerror', None) or error}") from error
-        return cls(path.name, process)
+        return cls(path.name, transport, pipes)
 
     @property
     def pid(self) -> int:
         """Its process id, which is its session's and process group's too."""
-        return self._process.pid
+        return self._transport.get_pid()
 
-    def _exited(self, _task: asyncio.Task[int]) -> None:
-        loop = asyncio.get_running_loop()
-        loop.call_later(STRAGGLE, self._output.feed_eof)
-        loop.call_later(STRAGGLE, self._errors.feed_eof)
+    def _let_go(self) -> None:
+        """It has ended, and whoever holds its pipes writes nothing more of use: the reader is to see their end."""
+        if self._reading:
+            self._transport.close()
 
     async def _listen(self) -> None:
         while data := await self._errors.read(4096):
@@ -133,10 +148,16 @@ class ScriptProcess:
 
     async def read_command(self) -> bytes | None:
         """The next line that it writes, without its end; None at the end. AGIAppError if it is too long to be a command."""
+        self._reading = True
         try:
-            line = await self._output.readline()
+            async with asyncio.timeout(STRAGGLE if self._exited.done() else None):
+                line = await self._output.readline()
+        except TimeoutError:
+            return None
         except ValueError as error:
             raise AGIAppError(f"{self.name} writes a line of more than {MAX_OUTPUT} bytes") from error
+        finally:
+            self._reading = False
         return line.rstrip(b"\r\n") if line else None
 
     async def write(self, data: bytes) -> None:
@@ -155,22 +176,23 @@ class ScriptProcess:
 
     def hang_up(self) -> None:
         """Tell it as Asterisk does: SIGHUP, to the script alone."""
-        if not self._exit.done():
+        if not self._exited.done():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGHUP)
 
     async def exit_code(self) -> int:
         """Its exit code when it has ended; the negative number of the signal that ended it."""
-        return await asyncio.shield(self._exit)
+        await asyncio.shield(self._exited)
+        return self._transport.get_returncode() or 0
 
     async def end(self) -> None:
         """End it and all that it has started, if it runs still; returns when it is gone."""
-        if not self._exit.done():
+        if not self._exited.done():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
-        await asyncio.wait([self._exit])
-        self._input.close()
+        await asyncio.wait([self._exited])
         await asyncio.wait([self._listening], timeout=STRAGGLE)
-        self._listening.cancel()
+        self._transport.close()
+        await asyncio.wait([self._listening])
         if self.speech.dropped:
             log.info("script says more", script=self.name, lines=self.speech.dropped)

@@ -89,7 +89,7 @@ class Scripts:
             raise AGIBusy(f"{settings.at_once} scripts run already")
         self._starting += 1
         try:
-            process = await ScriptProcess.start(path, request.arguments, settings)
+            process = await ScriptProcess.start(path, without_empty_end(request.arguments), settings)
         finally:
             self._starting -= 1
         self._running.add(process)
@@ -137,7 +137,7 @@ async def relay(
     request: Request,
 ) -> None:
     """Give the script Asterisk's environment, then carry commands and answers, until the script writes no more."""
-    await write(request.raw)
+    await write(request.environment.raw)
     while (line := await read()) is not None:
         if not line:
             continue
@@ -145,6 +145,14 @@ async def relay(
             await write(REFUSED)
             continue
         await write((await session.relay(line)).raw + b"\n")
+
+
+def without_empty_end(arguments: tuple[str, ...]) -> tuple[str, ...]:
+    """Arguments without empty ones at their end, which a subroutine with fewer arguments than it takes passes on."""
+    count = len(arguments)
+    while count and not arguments[count - 1]:
+        count -= 1
+    return arguments[:count]
 
 
 def judge(name: str, code: int, *, hung_up: bool) -> None:

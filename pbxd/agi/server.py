@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import structlog
@@ -105,20 +104,20 @@ class AgiServer:
     async def listen(self) -> None:
         """Open what the configuration names. OSError if it cannot be had."""
         loop, config = asyncio.get_running_loop(), self.services.config
+
+        def new_link() -> AgiLink:
+            return AgiLink(self, Wire(config.environment, config.reply), loop)
+
         if config.listen is not None:
             host, _, port = config.listen.rpartition(":")
-            made = await loop.create_server(self._new_link, host.strip("[]"), int(port), backlog=BACKLOG)
+            made = await loop.create_server(new_link, host.strip("[]"), int(port), backlog=BACKLOG)
             self._servers.append(made)
             self.listening += ["{}:{}".format(*sock.getsockname()[:2]) for sock in made.sockets]
         if config.socket is not None:
             config.socket.parent.mkdir(parents=True, exist_ok=True)
-            self._servers.append(await loop.create_unix_server(self._new_link, str(config.socket), backlog=BACKLOG))
+            self._servers.append(await loop.create_unix_server(new_link, str(config.socket), backlog=BACKLOG))
             config.socket.chmod(0o660)
             self.listening.append(str(config.socket))
-
-    def _new_link(self) -> AgiLink:
-        config = self.services.config
-        return AgiLink(self, Wire(config.environment, config.reply))
 
     def _stop_listening(self) -> None:
         for server in self._servers:
@@ -136,6 +135,10 @@ class AgiServer:
             link.end(AGIStopped("pbxd stops"))
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=LAST_WORDS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS):
+                while any(link.finishing for link in self._links):  # noqa: ASYNC110 - what is waited for are peers
+                    await asyncio.sleep(LAST_WORDS / 50)
         await self.scripts.close()
 
     def close(self) -> None:
@@ -162,25 +165,15 @@ class AgiServer:
             self.counters.faults += 1
             self._tell("a peer of FastAGI broke the protocol", error=str(error))
         status = Status.TIMEOUT if isinstance(error, AGITimeout) else Status.ERROR
-        link.close(last_words(status))
+        link.close(TELL[status])
 
     def began(self, link: AgiLink, environment: Environment) -> asyncio.Task[None]:
         """A session: the task that serves it."""
-        config = self.services.config
         self.counters.sessions += 1
-        link.deadline = asyncio.get_running_loop().time() + config.session_time
-        task = asyncio.get_running_loop().create_task(self._serve(link, request_of(environment)))
+        link.deadline = link.loop.time() + self.services.config.session_time
+        task = link.loop.create_task(self._serve(link, environment))
         self._tasks.add(task)
-        task.add_done_callback(partial(self._ended, link))
         return task
-
-    def _ended(self, link: AgiLink, task: asyncio.Task[None]) -> None:
-        """A session's task is over. One that was cancelled before its first step has told nobody."""
-        self._tasks.discard(task)
-        if task.cancelled():
-            status = status_of(link.error) if link.error else Status.STOPPED
-            self.counters.outcomes[status] += 1
-            link.close(last_words(status))
 
     def _application(self, request: Request) -> Application | Status:
         """What serves a request, or why nothing does."""
@@ -190,17 +183,26 @@ class AgiServer:
             return Status.BUSY
         return self.routes.find(request.name) or self.scripts.find(request.name) or Status.NOROUTE
 
-    async def _serve(self, link: AgiLink, request: Request) -> None:
+    async def _serve(self, link: AgiLink, environment: Environment) -> None:
         """One session, from its environment to its end. Nothing that happens in it goes further."""
-        status, reason = self._application(request), ""
-        if not isinstance(status, Status):
-            self.counters.routes[request.name] += 1
-            status, reason = await self._run(status, link, request)
-        self.counters.outcomes[status] += 1
-        if status not in (Status.OK, Status.HANGUP):
-            uniqueid = request.values.get("uniqueid", "")
-            self._tell("AGI session", status=str(status), route=request.name[:80], uniqueid=uniqueid, error=reason)
-        await self._finish(link, status)
+        link.begun = True
+        try:
+            request = request_of(environment)
+            status, reason = self._application(request), ""
+            if link.error is not None:  # before the first step
+                status, reason = status_of(link.error), str(link.error)
+            elif not isinstance(status, Status):
+                self.counters.routes[request.name] += 1
+                status, reason = await self._run(status, link, request)
+            self.counters.outcomes[status] += 1
+            if status is not Status.OK and status is not Status.HANGUP:  # those two are not worth a line of the log
+                uniqueid = environment.get("uniqueid")
+                self._tell("AGI session", status=str(status), route=request.name[:80], uniqueid=uniqueid, error=reason)
+            self._finish(link, status)
+        finally:
+            if link.task is not None:
+                self._tasks.discard(link.task)
+            link.forget()
 
     async def _run(self, application: Application, link: AgiLink, request: Request) -> tuple[Status, str]:
         """Let the application talk to the call; how it ended, and why."""
@@ -217,17 +219,14 @@ class AgiServer:
             return Status.ERROR, type(error).__name__
         return (Status.HANGUP if link.hung_up else Status.OK), ""
 
-    async def _finish(self, link: AgiLink, status: Status) -> None:
+    def _finish(self, link: AgiLink, status: Status) -> None:
         """Tell the dialplan, and close."""
-        if link.closing:
-            return
         if link.busy or isinstance(link.error, AGITimeout | AGIUnknownError):
-            link.close(last_words(status))  # Asterisk reads it when it has done what it is at
-            return
-        link.deadline = float("inf")
-        with contextlib.suppress(AGIException, asyncio.CancelledError):  # a channel that cannot take it any more
-            await link.ask(last_words(status))
-        link.close()
+            link.close(TELL[status])  # Asterisk reads it when it has done what it is at
+        elif status is Status.OK:
+            link.finish(TELL[status], TELL[Status.HANGUP])
+        else:
+            link.finish(TELL[status])
 
     def _tell(self, what: str, **values: object) -> None:
         """A line of the log, but not more than one of a kind at a time."""
@@ -258,12 +257,8 @@ class AgiServer:
         }
 
 
-def last_words(status: Status) -> bytes:
-    """The command that tells the dialplan how it went."""
-    return LAST_WORDS_OF[status]
-
-
-LAST_WORDS_OF = {status: encode("SET VARIABLE", "PBXD_STATUS", str(status)) for status in Status}
+# the command that tells the dialplan how it went
+TELL = {status: encode("SET VARIABLE", "PBXD_STATUS", str(status)) for status in Status}
 
 
 def status_of(error: BaseException) -> Status:

@@ -32,6 +32,7 @@ from pbxd.errors import (
 KEYS = "0123456789*#ABCD"
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\([^(){}$\"\\]*\))?")  # X, CALLERID(num), MESSAGE(body)
 DATABASE_NAME = re.compile(r"[^\s(){}$,:\"\\]{1,200}")
+SCRIPT = re.compile(rb"^agi_network_script: ?([^\r\n]*)", re.MULTILINE)
 APPLICATION = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 MARK_BYTES = 12  # of randomness: a caller who wants to end a value early would have to guess it
 
@@ -54,6 +55,9 @@ class Channel(Protocol):
         """
 
 
+NOTHING = Environment(b"\n")
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What the dialplan asked for: `agi://host/NAME?key=value,first,second`."""
@@ -61,13 +65,17 @@ class Request:
     name: str
     query: Mapping[str, str] = field(default_factory=dict)  # what stands behind `?`
     arguments: tuple[str, ...] = ()  # what stands behind the first comma of AGI(): agi_arg_1, …
-    values: Mapping[str, str] = field(default_factory=dict)  # Asterisk's environment, names without agi_
-    raw: bytes = b""  # the environment as it came
+    environment: Environment = NOTHING
+
+    @property
+    def values(self) -> Mapping[str, str]:
+        """Asterisk's environment, by names without agi_."""
+        return self.environment.values
 
     @property
     def channel(self) -> str:
         """The channel's name."""
-        return self.values.get("channel", "")
+        return self.environment.get("channel") or ""
 
     @property
     def uniqueid(self) -> str:
@@ -77,19 +85,20 @@ class Request:
     @property
     def caller(self) -> str:
         """The caller's number; empty if it is withheld."""
-        number = self.values.get("callerid", "")
+        number = self.environment.get("callerid") or ""
         return "" if number == "unknown" else number
 
 
 def request_of(environment: Environment) -> Request:
     """What an environment asks for. The name is as the dialplan wrote it, without a leading slash."""
-    values = environment.values
-    name, _, query = values.get("network_script", "").partition("?")
+    script = SCRIPT.search(environment.raw)
+    name, _, query = script[1].decode("utf-8", "surrogateescape").partition("?") if script else ("", "", "")
     arguments: list[str] = []
-    while (word := values.get(f"arg_{len(arguments) + 1}")) is not None:
-        arguments.append(word)
+    if b"\nagi_arg_1:" in environment.raw:
+        while (word := environment.values.get(f"arg_{len(arguments) + 1}")) is not None:
+            arguments.append(word)
     pairs = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=64, errors="replace")) if query else {}
-    return Request(name.strip("/"), pairs, tuple(arguments), values, environment.raw)
+    return Request(name.strip("/"), pairs, tuple(arguments), environment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +163,7 @@ class Session:
 
     async def _must(self, name: str, *arguments: str | int, slow: bool = False) -> Reply:
         answer = await self.command(name, *arguments, slow=slow)
-        if answer.result == "-1":
+        if answer.raw.startswith(b"200 result=-1"):
             raise _failed(name, answer, hung_up=self.hung_up)
         return answer
 

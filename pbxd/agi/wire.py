@@ -14,6 +14,7 @@ alone: a caller's text may hold `)` and the look of a reply. So values are asked
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ HANGUP_LINE = b"HANGUP"
 
 BEGIN = b"agi_"
 END = re.compile(rb"\n\r?\n")
+PLAIN = re.compile(rb"200 result=[-0-9]*\n")
 _HEAD = re.compile(r"200 result=(\S*)")
 _WORDS = re.compile(r"(\w+)=(\S*)")
 
@@ -43,12 +45,36 @@ class Hangup(Enum):
     HANGUP = "hangup"
 
 
-@dataclass(frozen=True, slots=True)
 class Environment:
-    """What Asterisk says of the call at the start, by names without `agi_`; `raw` as it came, with the empty line at its end."""
+    """What Asterisk says of the call at the start, as it came, with the empty line at its end. Read only when asked."""
 
-    values: Mapping[str, str]
-    raw: bytes
+    __slots__ = ("_values", "raw")
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self._values: dict[str, str] | None = None
+
+    def get(self, name: str) -> str | None:
+        """One value, by its name without `agi_`; None if it is not there. The last, if a name is there twice."""
+        if self._values is not None:
+            return self._values.get(name)
+        start = (b"\n" + self.raw).rfind(f"\nagi_{name}:".encode())
+        if start < 0:
+            return None
+        start += len(name) + len("agi_:")
+        value = self.raw[start : self.raw.find(b"\n", start)]
+        return value.decode("utf-8", "surrogateescape").removeprefix(" ").removesuffix("\r")
+
+    @property
+    def values(self) -> Mapping[str, str]:
+        """All of it, by names without `agi_`. A line without a colon is none of it."""
+        if self._values is None:
+            self._values = {}
+            for line in self.raw.decode("utf-8", "surrogateescape").split("\n"):
+                name, colon, value = line.partition(":")
+                if colon:
+                    self._values[name.removeprefix("agi_")] = value.removeprefix(" ").removesuffix("\r")
+        return self._values
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +153,13 @@ class Wire:
         self.pending = True
         self._mark = mark
 
+    def plain(self, data: bytes) -> Reply | None:
+        """The whole and only event of `data`, if that is the usual short answer; else `receive` has to look at it."""
+        if not self.pending or self._rest or self._begun or PLAIN.fullmatch(data) is None:
+            return None
+        self.pending = False
+        return Reply(200, data[:-1])
+
     def receive(self, data: bytes) -> list[Event]:
         """The events that `data` completes. AGIUnknownError if a limit is passed or the peer speaks something else."""
         if self._broken:
@@ -146,7 +179,7 @@ class Wire:
             if whole is None:
                 return events
             found, data = whole
-            events.append(environment(found))
+            events.append(Environment(found))
             self._environment = True
         if b"\n" not in data:
             self._rest += data
@@ -241,16 +274,6 @@ def reply(raw: bytes, mark: bytes | None = None) -> Reply:
     return Reply(int(raw[:3]), raw)
 
 
-def environment(raw: bytes) -> Environment:
-    """The environment block. A line without a colon is none of it; of two lines with one name the last counts."""
-    values: dict[str, str] = {}
-    for line in raw.decode("utf-8", "surrogateescape").split("\n"):
-        name, colon, value = line.partition(":")
-        if colon:
-            values[name.removeprefix("agi_")] = value.removeprefix(" ").removesuffix("\r")
-    return Environment(values, raw)
-
-
 def quote(argument: str) -> str:
     """An argument as Asterisk reads it back (`parse_args` in res_agi.c). CommandError for a line break or NUL."""
     if FORBIDDEN.intersection(argument):
@@ -258,8 +281,18 @@ def quote(argument: str) -> str:
     return '"' + argument.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+@functools.lru_cache(64)  # our own code has some twenty
+def encode_bare(command: str) -> bytes:
+    """A command without arguments; CommandError as `encode`."""
+    if FORBIDDEN.intersection(command):
+        raise CommandError("an AGI command holds a line break or NUL; it is not sent")
+    return command.encode() + b"\n"
+
+
 def encode(command: str, *arguments: str | int) -> bytes:
     """A command as bytes; texts are quoted. CommandError for what Asterisk would not take as it is meant."""
+    if not arguments:
+        return encode_bare(command)
     if FORBIDDEN.intersection(command):
         raise CommandError("an AGI command holds a line break or NUL; it is not sent")
     if len(arguments) > MAX_ARGUMENTS:

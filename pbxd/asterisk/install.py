@@ -1,7 +1,8 @@
 """Puts pbxd's part into an Asterisk's configuration folder, and takes it out again.
 
-Only adds: files of our own (`pbxd_*.conf`) and one `#include` line, at the end of each file that needs one. Where FreePBX
-generates the files, the line goes into the `_custom.conf` that it includes. Everything touched is backed up first.
+Only adds: files of our own (`pbxd_*.conf`, `extensions_pbxd.conf`) and one `#include` line, at the end of each file that
+needs one. Where FreePBX generates the files, the line goes into the `_custom.conf` that it includes. Everything touched is
+backed up first.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pbxd.asterisk import snippets
+from pbxd.asterisk import dialplan, snippets
 from pbxd.errors import SnippetError
 
 MARK = "; added by pbxd asterisk-config; `--remove` takes it out"
@@ -36,6 +37,7 @@ PLACES = (
     Place("cel.conf", "cel_general_custom.conf", within=True, ours="pbxd_cel.conf", section="general"),
     Place("cel_custom.conf", "", within=False, ours="pbxd_cel_custom.conf", section="mappings"),
     Place("manager.conf", "manager_custom.conf", within=False, ours="pbxd_manager.conf", section=""),
+    Place("extensions.conf", "extensions_custom.conf", within=False, ours="extensions_pbxd.conf", section=""),
 )
 
 
@@ -58,14 +60,16 @@ def read(path: Path) -> str | None:
         raise SnippetError(f"{path} cannot be read: {error.strerror}; run this as root") from error
 
 
-def plan(etc: Path, secret: str, permit: str = "127.0.0.1/255.255.255.255") -> list[Change]:
+def plan(
+    etc: Path, secret: str, permit: str = "127.0.0.1/255.255.255.255", agi: str = dialplan.DEFAULT
+) -> list[Change]:
     """The changes that bring our part into `etc`; empty if it is there. SnippetError if that is no Asterisk's folder."""
     if not (etc / "asterisk.conf").exists():
         raise SnippetError(f"{etc} is not Asterisk's configuration folder: it has no asterisk.conf")
     changes = []
     for place in PLACES:
         host, header = attach(etc, place)
-        changes.append(Change(etc / place.ours, read(etc / place.ours), content(place, header, secret, permit)))
+        changes.append(Change(etc / place.ours, read(etc / place.ours), content(place, header, secret, permit, agi)))
         before = read(host)
         changes.append(Change(host, before, with_include(before or "", place.ours)))
     return [change for change in changes if change.before != change.after]
@@ -83,12 +87,13 @@ def attach(etc: Path, place: Place) -> tuple[Path, str]:
     return etc / place.file, f"[{place.section}](+)\n" if exists else f"[{place.section}]\n"
 
 
-def content(place: Place, header: str, secret: str, permit: str) -> str:
+def content(place: Place, header: str, secret: str, permit: str, agi: str) -> str:
     """Our own file for `place`."""
     texts = {
         "cel.conf": lambda: snippets.cel(header),
         "cel_custom.conf": lambda: snippets.cel_custom(header),
         "manager.conf": lambda: snippets.manager(secret, permit=permit),
+        "extensions.conf": lambda: dialplan.dialplan(agi),
     }
     return f"; written by pbxd asterisk-config; changes are lost at its next run\n{texts[place.file]()}"
 

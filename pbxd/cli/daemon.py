@@ -75,8 +75,9 @@ def asterisk_config(
         "/etc/pbxd/ami.secret"
     ),
     permit: Annotated[str, typer.Option(help="From where pbxd may log in.")] = "127.0.0.1/255.255.255.255",
+    agi: Annotated[str, typer.Option(help="Where Asterisk finds our FastAGI server: agi.listen.")] = "127.0.0.1:4573",
 ) -> None:
-    """Add to Asterisk's configuration what pbxd needs: CEL, its file, an AMI user. Shows the difference first."""
+    """Add to Asterisk's configuration what pbxd needs: CEL, its file, an AMI user, a dialplan. Shows the difference first."""
     from pbxd.asterisk import install  # noqa: PLC0415
     from pbxd.config.secrets import ensure_secret  # noqa: PLC0415
 
@@ -84,7 +85,7 @@ def asterisk_config(
     changes = (
         install.removal(etc)
         if remove
-        else install.plan(etc, ensure_secret(secret_file, make=write is not None), permit)
+        else install.plan(etc, ensure_secret(secret_file, make=write is not None), permit, agi)
     )
     backup = etc / f"pbxd-backup-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     wanted = remove or write is not None
@@ -95,7 +96,8 @@ def asterisk_config(
         typer.echo(f"made {log}/cel-custom")
     if done:
         typer.echo(
-            "now: asterisk -rx 'module reload cel'; asterisk -rx 'module reload cel_custom'; asterisk -rx 'manager reload'"
+            "now: asterisk -rx 'module reload cel'; asterisk -rx 'module reload cel_custom'; asterisk -rx 'manager reload'; "
+            "asterisk -rx 'dialplan reload'"
         )
 
 

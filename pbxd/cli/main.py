@@ -10,13 +10,14 @@ from typing import Annotated, Any
 import typer
 
 from pbxd import __version__
-from pbxd.cli import calls, recorder, recordings, report, stats, vault, voicemail
+from pbxd.cli import agi, calls, recorder, recordings, report, stats, vault, voicemail
 from pbxd.cli.client import DEFAULT_SOCKET, Client
 from pbxd.errors import PbxdError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(calls.app, name="calls", help="Call records: list, show, watch, import, export.")
 app.add_typer(report.app, name="report", help="Reports: calls, queues, agents, trunks, quality, heatmap.")
+app.add_typer(agi.app, name="agi", help="FastAGI: status, routes, scripts.")
 app.add_typer(recorder.app, name="recorder", help="Calls that are being recorded: list, start, stop, pause, resume.")
 app.add_typer(
     recordings.app, name="recordings", help="Recordings that are stored: list, show, play, export, delete, hold."

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from pbxd.calls.record import CallRecord, as_json
-from pbxd.control import recorder, recordings, vault, voicemail
+from pbxd.control import agi, recorder, recordings, vault, voicemail
 from pbxd.errors import ConfigError, ControlError, OutOfStep, PbxdError
 from pbxd.importing import ImportBatch
 from pbxd.reports.table import as_json as report_json
@@ -31,6 +31,10 @@ class Subject(recorder.Subject, recordings.Subject, vault.Subject, voicemail.Sub
     """What the API tells of and acts on: the daemon."""
 
     watchers: Watchers
+
+    @property
+    def agi(self) -> agi.AgiPart:
+        """FastAGI."""
 
     @property
     def queries(self) -> Queries:
@@ -138,6 +142,7 @@ class ControlApi:
             *recordings.routes(self.subject),
             *vault.routes(self.subject),
             Route("/metrics", self.metrics),
+            *agi.routes(self.subject),
             *voicemail.routes(self.subject),
         ]
         return Starlette(routes=routes, exception_handlers={PbxdError: refuse})

@@ -101,9 +101,9 @@ async def serving(
     applications: dict[str, Application] | None = None, folder: Path = Path("/nonexistent"), **keys: Any
 ) -> AsyncIterator[Host]:
     """A running server."""
-    scripts = keys.pop("scripts", {})
+    scripts, listen = keys.pop("scripts", {}), keys.pop("listen", "127.0.0.1:0")
     config = Agi.model_validate({"listen": "127.0.0.1:1", "scripts": {"folder": str(folder)} | scripts} | keys)
-    services = Services(config.model_copy(update={"listen": "127.0.0.1:0"}))
+    services = Services(config.model_copy(update={"listen": listen}))
     server = AgiServer(services, Routes({"ok": ok} | (applications or {})), Scripts(services))
     task = asyncio.create_task(server.run())
     host = Host(server)

@@ -1,0 +1,91 @@
+"""The dialplan that `pbxd asterisk-config` writes: a subroutine for each FastAGI application.
+
+Each subroutine returns to who called it, whatever has become of pbxd: AGI() goes on when nobody answers, and the variables
+that the caller looks at are set to their answer for that case before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+DEFAULT = "127.0.0.1:4573"
+HEAD = """; Subroutines for pbxd's FastAGI applications: Gosub(pbxd-NAME,s,1(…)). docs/dialplan.md has an example for each.
+; PBXD_STATUS says how it went: OK, NOROUTE, ERROR, TIMEOUT, BUSY, HANGUP, STOPPED; NOSERVER if pbxd was not there.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Subroutine:
+    """One context `pbxd-NAME`. `query` may use ARG1, ARG2; `preset` is what the caller sees if pbxd does not answer."""
+
+    name: str
+    what: str
+    query: str = ""
+    arguments: str = ""  # behind the first comma of AGI()
+    preset: Mapping[str, str] = field(default_factory=dict)
+
+    def text(self, address: str) -> str:
+        """The context, as extensions.conf has it."""
+        presets = {"PBXD_STATUS": "NOSERVER", **self.preset}
+        route = "${ARG1}" if self.name == "script" else self.name
+        lines = [f"; {self.what}", f"[pbxd-{self.name}]"]
+        for number, (name, value) in enumerate(presets.items()):
+            lines.append(f"{'exten => s,1' if number == 0 else ' same => n'},Set({name}={value})")
+        lines.append(f" same => n,AGI(agi://{address}/{route}{self.query}{self.arguments})")
+        lines.append(" same => n,Return()")
+        return "\n".join(lines) + "\n"
+
+
+SUBROUTINES = (
+    Subroutine(
+        "lookup",
+        "Gosub(pbxd-lookup,s,1): name of the caller, PBXD_LIST is allowed, blocked or none",
+        preset={"PBXD_LIST": "none", "PBXD_NAME": "", "PBXD_NUMBER": "${CALLERID(num)}"},
+    ),
+    Subroutine(
+        "route",
+        "Gosub(pbxd-route,s,1(HOURS)): PBXD_ROUTE is open, closed or holiday; open if pbxd is not there",
+        "?hours=${ARG1}",
+        preset={"PBXD_ROUTE": "open", "PBXD_HOLIDAY": ""},
+    ),
+    Subroutine(
+        "agent",
+        "Gosub(pbxd-agent,s,1(login|logout|pause|unpause[,AGENT])): asks for the PIN; PBXD_AGENT_STATE says what came of it",
+        "?do=${ARG1}&agent=${ARG2}",
+        preset={"PBXD_AGENT": "", "PBXD_AGENT_STATE": "refused"},
+    ),
+    Subroutine(
+        "greeting",
+        "Gosub(pbxd-greeting,s,1(MAILBOX@CONTEXT)): voicemail greetings by phone",
+        "?mailbox=${ARG1}",
+        preset={"PBXD_GREETING": ""},
+    ),
+    Subroutine(
+        "directory",
+        "Gosub(pbxd-directory,s,1): dial by name; PBXD_EXTENSION is who was chosen",
+        preset={"PBXD_EXTENSION": ""},
+    ),
+    Subroutine(
+        "announce",
+        "Gosub(pbxd-announce,s,1[(SOUND)]): says that the call is recorded; PBXD_ANNOUNCED is yes or no",
+        "?sound=${ARG1}",
+        preset={"PBXD_ANNOUNCED": "no"},
+    ),
+    Subroutine(
+        "record",
+        "Gosub(pbxd-record,s,1(start|stop|pause|resume)): PBXD_RECORDING says what was done",
+        "?do=${ARG1}",
+        preset={"PBXD_RECORDING": "none"},
+    ),
+    Subroutine(
+        "script",
+        "Gosub(pbxd-script,s,1(NAME[,ARGUMENT,ARGUMENT])): a program of /etc/pbxd/agi.d",
+        arguments=",${ARG2},${ARG3}",
+    ),
+)
+
+
+def dialplan(address: str = DEFAULT) -> str:
+    """For extensions.conf: every subroutine, for a FastAGI server at `address` (host:port)."""
+    return HEAD + "\n" + "\n".join(subroutine.text(address) for subroutine in SUBROUTINES)
