@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import stat
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +20,13 @@ def say(text: str) -> None:
 
 
 def reachable(folder: Path) -> Path:
-    """The folder, which Asterisk, as its own user, and other users of a test can get to."""
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)
+    """The folder, which Asterisk, as its own user, and other users of a test can get to.
+
+    Opens the folders that pytest made for it, at whatever depth, and nothing above them; takes no right from anybody.
+    """
+    ours = folder.relative_to(tempfile.gettempdir())
+    for parent in (folder, *folder.parents[: len(ours.parts) - 1]):
+        parent.chmod(stat.S_IMODE(parent.stat().st_mode) | 0o055)
     return folder
 
 

@@ -6,7 +6,6 @@ import grp
 import json
 import os
 import pwd
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from lab.asterisk import wait_until
 from pbxd.cli.client import UnixConnection
+from tests.conftest import reachable
 from tests.recording.spools import recording
 from tests.running import Running
 
@@ -141,9 +141,7 @@ def test_a_store_without_its_key_stops_nothing_else(kept: Running, tmp_path: Pat
 def test_others_get_what_is_theirs(kept: Running, tmp_path: Path) -> None:
     """`nobody` is anna, `daemon` is the auditor, `games` is nobody that is named; what a header says counts for nothing."""
     kept.kill()
-    ours = tmp_path.relative_to(tempfile.gettempdir())  # the folders that pytest made, and nothing above them
-    for folder in [tmp_path, *tmp_path.parents][: len(ours.parts)]:
-        folder.chmod(0o755)
+    reachable(tmp_path)
     plain = f"control: {{socket: {tmp_path}/control.sock"
     kept.config.write_text(kept.config.read_text().replace(plain, plain + ", group: games"))
     kept.start()

@@ -11,6 +11,7 @@ import pytest
 from pbxd.agi.script_process import SPOKEN, Speech
 from pbxd.agi.scripts import fault, without_empty_end
 from tests.agi.peers import STATUS, environment, serving
+from tests.conftest import reachable
 
 FAST = {"time": "1s", "hangup_time": "500ms", "cpu": "1s"}
 
@@ -159,8 +160,7 @@ async def test_what_is_no_script(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 async def test_as_another_user_without_anything_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)
+    reachable(tmp_path)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/secret")
     path = tmp_path / "who"
     path.write_text(
