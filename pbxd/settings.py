@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable
 from datetime import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pbxd.asterisk.manager import AmiSettings
 from pbxd.calls.site import Site, dial_pattern
-from pbxd.comms.store import CommsSettings
 from pbxd.config.recording import RecordingRule
 from pbxd.config.schema import Config
 from pbxd.config.values import DAYS
@@ -17,11 +17,13 @@ from pbxd.ingest import IngestSettings
 from pbxd.recording.monitor import MonitorSettings
 from pbxd.recording.policy import Consent, Hours, Mode, Rule
 from pbxd.recording.recorder import RecorderRules
-from pbxd.recording.retention import Keep
-from pbxd.recording.service import ArchiveSettings
 from pbxd.stats.periods import local_zone
 from pbxd.stats.question import ReportSettings
 from pbxd.stats.retention import Keep as KeepFigures
+
+if TYPE_CHECKING:  # they bring the store of communications, which a daemon that keeps nothing does without
+    from pbxd.comms.store import CommsSettings
+    from pbxd.recording.service import ArchiveSettings
 
 
 def ami_settings(config: Config) -> AmiSettings:
@@ -94,11 +96,15 @@ def recorder_rules(config: Config) -> RecorderRules:
 
 def comms_settings(config: Config, credentials: Path | None) -> CommsSettings:
     """Where the store of communications is, and its key."""
+    from pbxd.comms.store import CommsSettings  # noqa: PLC0415
+
     return CommsSettings(config.comms.folder, config.comms.key_file, credentials)
 
 
 def archive_settings(config: Callable[[], Config]) -> ArchiveSettings:
     """How recordings are kept; what a reload changes is asked for each time."""
+    from pbxd.recording.retention import Keep  # noqa: PLC0415
+    from pbxd.recording.service import ArchiveSettings  # noqa: PLC0415
 
     def keep() -> Keep:
         recording = config().recording
