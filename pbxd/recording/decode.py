@@ -6,7 +6,7 @@ import os
 import sys
 
 from pbxd.errors import RecordingError
-from pbxd.parent import die_with
+from pbxd.lifeline import die_with
 from pbxd.recording.encode import wav
 
 

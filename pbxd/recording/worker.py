@@ -20,7 +20,7 @@ from pbxd.comms.encrypted import encrypt_file
 from pbxd.comms.files import FULL, make_folder
 from pbxd.comms.priority import lower_this_thread
 from pbxd.errors import PbxdError, RecordingDamaged
-from pbxd.parent import die_with
+from pbxd.lifeline import die_with
 from pbxd.recording.manifest import parse
 
 ENCODED = "encoded.half"

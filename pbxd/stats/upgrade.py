@@ -16,7 +16,7 @@ from alembic import command
 from alembic.config import Config
 
 from pbxd.errors import StoreError, StoreFull
-from pbxd.parent import die_with
+from pbxd.lifeline import die_with
 from pbxd.stats.engine import database_path, store_errors
 from pbxd.stats.schema import HEAD
 

@@ -1,4 +1,4 @@
-"""A process of ours that must not outlive the one that started it: nobody writes beside the next run."""
+"""Ties a process that pbxd starts to pbxd's own life: nobody works on beside the next run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def die_with(parent: int) -> None:
-    """Be killed when the thread of `parent` that started us ends; at once, if it has."""
+    """Be killed when the process `parent`, which started this one, is."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
