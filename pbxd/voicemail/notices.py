@@ -34,6 +34,7 @@ GIVE_UP = 7 * DAY  # s after which a message is no news any more
 FORGET = 8 * DAY  # s after which its row goes: longer than that, so that no row is missed
 LOOK = 60.0  # s between looks, beside those when something changed
 FIRST, LONGEST = 30.0, 3600.0  # s between two tries; what the server refuses waits the longest at once
+AWAY = 3  # mails deferred one after the other, after which the others wait for the next look
 PROCESS_LIMIT = 300.0  # s that one mail may take
 log = structlog.get_logger("pbxd.voicemail")
 Named = tuple[str, str]  # a mailbox, and the id of a message in it
@@ -45,6 +46,7 @@ class Trouble:
 
     at: float  # epoch seconds: not before
     error: str
+    delays: Iterator[float]
 
 
 class Notices:
@@ -64,13 +66,11 @@ class Notices:
         self._rules = rules
         self._clock = clock
         self._wake = asyncio.Event()
-        self._away: Trouble | None = None  # the server is, or says later
-        self._delays: Iterator[float] = backoff(FIRST, LONGEST)
 
     @property
     def error(self) -> str:
         """Why mails wait; empty while none does."""
-        return self._away.error if self._away else next((trouble.error for trouble in self.troubles.values()), "")
+        return next((trouble.error for trouble in self.troubles.values()), "")
 
     def notice(self) -> None:
         """The spool changed: look soon."""
@@ -79,8 +79,6 @@ class Notices:
     def configure(self) -> None:
         """The configuration changed: what failed under the old one is tried at once."""
         self.troubles.clear()
-        self._away = None
-        self._delays = backoff(FIRST, LONGEST)
         self._wake.set()
 
     async def run(self) -> None:
@@ -112,14 +110,14 @@ class Notices:
         untold = [message for message in self._index.scan.messages if self._is_news(message, since, now)]
         untold = [message for message in untold if known.get(_named(message)) is None]
         self.troubles = {name: why for name, why in self.troubles.items() if name in {_named(m) for m in untold}}
-        if not untold:
-            self._away = None
+        deferred = 0
         for message in sorted(untold, key=lambda message: message.text.when):
-            if self._away is not None and self._away.at > self._clock():
-                return
             trouble = self.troubles.get(_named(message))
             if trouble is None or trouble.at <= self._clock():
-                await self._tell(rules, message, intended=_named(message) in known)
+                later = await self._tell(rules, message, intended=_named(message) in known)
+                deferred = deferred + 1 if later else 0
+                if deferred == AWAY:
+                    return
 
     @staticmethod
     def _is_news(message: Message, since: dict[str, int], now: float) -> bool:
@@ -144,14 +142,14 @@ class Notices:
             await self._store.database.run("beginning notices", work)
         return {box: known.get(box, int(now)) for box in boxes}
 
-    async def _tell(self, rules: Rules, message: Message, *, intended: bool) -> None:
-        """One mail: intent, mail, result."""
+    async def _tell(self, rules: Rules, message: Message, *, intended: bool) -> bool:
+        """One mail: intent, mail, result. Whether the server says later, or is away."""
         rule = rules.of(message.box)
         try:
             sound = await asyncio.to_thread(self._index.disk.sound, message) if rule.sound else None
         except SpoolError as error:
             log.info("a voice message is gone before anybody was told of it", error=str(error))
-            return
+            return False
         if not intended:
             await self._intend(message, rule.mail, with_sound=sound is not None)
         mail = await asyncio.to_thread(lambda: compose(message, rule.mail, rules, sound).as_bytes())
@@ -162,6 +160,7 @@ class Notices:
             log.info("somebody was told of a voice message", box=str(message.box), refused=found["refused"])
         else:
             self._failed(_named(message), found)
+        return bool(found["result"] == "deferred")
 
     async def _intend(self, message: Message, to: tuple[str, ...], *, with_sound: bool) -> None:
         detail = {"box": str(message.box), "to": list(to), "sound": with_sound}
@@ -184,17 +183,13 @@ class Notices:
 
         await self._store.database.run("noting that somebody was told", work)
         self.sent += 1
-        self._away = None
-        self._delays = backoff(FIRST, LONGEST)
+        self.troubles.pop((box, name), None)
 
     def _failed(self, named: Named, found: dict[str, Any]) -> None:
-        error, refused = str(found["error"]), found["result"] == "refused"
-        delay = LONGEST if refused else next(self._delays)
-        trouble = Trouble(self._clock() + delay, error)
-        if found["result"] == "deferred":
-            self._away = trouble
-        else:
-            self.troubles[named] = trouble
+        error, before = str(found["error"]), self.troubles.get(named)
+        delays = backoff(FIRST, LONGEST) if before is None else before.delays
+        delay = LONGEST if found["result"] == "refused" else next(delays)
+        self.troubles[named] = Trouble(self._clock() + delay, error, delays)
         log.error("nobody was told of a voice message", box=named[0], error=error, again_in=round(delay))
 
 
