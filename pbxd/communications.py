@@ -23,12 +23,20 @@ from pbxd.comms.people import Directory
 from pbxd.config.schema import Config
 from pbxd.recording.monitor import Monitor
 from pbxd.recording.recorder import Recorder
-from pbxd.settings import archive_settings, comms_settings, monitor_settings, recorder_rules, site_of, zone_of
-from pbxd.voicemail.service import Voicemail
+from pbxd.settings import (
+    archive_settings,
+    comms_settings,
+    monitor_settings,
+    recorder_rules,
+    site_of,
+    voicemail_rules,
+    zone_of,
+)
 
 if TYPE_CHECKING:
     from pbxd.comms.host import CommsHost
     from pbxd.recording.service import RecordingService
+    from pbxd.voicemail.service import Voicemail
 
 log = structlog.get_logger("pbxd.communications")
 
@@ -43,8 +51,9 @@ class CommunicationServices:
         self.agi = AgiService(config.agi, zone_of(config))
         self.monitor = self._monitor(live) if config.recording.enabled else None
         self.agi.services.recorder, self.agi.services.announcement = self.monitor, config.recording.announcement
-        self.comms, self.recordings = self._archive()
-        self.voicemail = Voicemail(config.voicemail.spool, ami)
+        self.comms = self._store()
+        self.recordings = self._recordings()
+        self.voicemail = self._voicemail()
 
     def parts(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What is to be kept running, by name."""
@@ -78,6 +87,8 @@ class CommunicationServices:
         """Take up a new configuration."""
         self.config = config
         self.agi.configure(config.agi, zone_of(config))
+        if self.voicemail is not None:
+            self.voicemail.configure()
 
     async def drain(self) -> None:
         """Begin nothing new; what people are in the middle of gets a moment."""
@@ -95,7 +106,7 @@ class CommunicationServices:
             "recordings": None if self.recordings is None else self.recordings.status(),
             "comms": None if self.comms is None else self.comms.status(),
             "agi": self.agi.status(),
-            "voicemail": self.voicemail.status(),
+            "voicemail": None if self.voicemail is None else self.voicemail.status(),
         }
 
     def findings(self, status: dict[str, Any]) -> list[doctor.Finding]:
@@ -103,6 +114,7 @@ class CommunicationServices:
         return [
             doctor.recording(status["recording"]),
             *doctor.communications(status["comms"], status["recordings"], self.config.doctor.disk_low),
+            *doctor.voicemail(status["voicemail"]),
         ]
 
     def _monitor(self, live: LiveState) -> Monitor:
@@ -119,18 +131,35 @@ class CommunicationServices:
         if self.recordings is not None:
             self.recordings.notice(name)
 
-    def _archive(self) -> tuple[CommsHost | None, RecordingService | None]:
-        """The store of communications, where calls are recorded; nowhere else is it loaded, for it costs memory."""
-        if self.monitor is None:
-            return None, None
+    def _store(self) -> CommsHost | None:
+        """The store of communications, where something is kept in it; nowhere else is it loaded, for it costs memory.
+
+        It has the tables of all services, those that are off too: what was kept before is still in it, and a new key seals it anew.
+        """
+        if self.monitor is None and not self.config.voicemail.enabled:
+            return None
         from pbxd.comms.host import CommsHost  # noqa: PLC0415
         from pbxd.recording.catalogue import CATALOGUE  # noqa: PLC0415
-        from pbxd.recording.service import RecordingService  # noqa: PLC0415
+        from pbxd.voicemail.archive import VOICEMAIL  # noqa: PLC0415
 
-        host = CommsHost(
+        return CommsHost(
             comms_settings(self.config, self._credentials),
             lambda: Directory(self.config.people),
             lambda: self.config.comms.keep_audit,
-            [CATALOGUE],
+            [CATALOGUE, VOICEMAIL],
         )
-        return host, RecordingService(host, archive_settings(lambda: self.config))
+
+    def _recordings(self) -> RecordingService | None:
+        if self.monitor is None or self.comms is None:
+            return None
+        from pbxd.recording.service import RecordingService  # noqa: PLC0415
+
+        return RecordingService(self.comms, archive_settings(lambda: self.config))
+
+    def _voicemail(self) -> Voicemail | None:
+        voicemail = self.config.voicemail
+        if not voicemail.enabled or self.comms is None:
+            return None
+        from pbxd.voicemail.service import Voicemail  # noqa: PLC0415
+
+        return Voicemail(self.comms, voicemail.spool, self._ami, lambda: voicemail_rules(self.config))

@@ -14,12 +14,15 @@ from pbxd.config.recording import RecordingRule
 from pbxd.config.schema import Config
 from pbxd.config.values import DAYS
 from pbxd.ingest import IngestSettings
+from pbxd.mail.server import described
 from pbxd.recording.monitor import MonitorSettings
 from pbxd.recording.policy import Consent, Hours, Mode, Rule
 from pbxd.recording.recorder import RecorderRules
 from pbxd.stats.periods import local_zone
 from pbxd.stats.question import ReportSettings
 from pbxd.stats.retention import Keep as KeepFigures
+from pbxd.voicemail.rules import BoxRule
+from pbxd.voicemail.rules import Rules as VoicemailRules
 
 if TYPE_CHECKING:  # they bring the store of communications, which a daemon that keeps nothing does without
     from pbxd.comms.store import CommsSettings
@@ -112,6 +115,25 @@ def archive_settings(config: Callable[[], Config]) -> ArchiveSettings:
 
     now = config().recording
     return ArchiveSettings(now.spool, now.codec, keep, lambda: config().recording.keep_free)
+
+
+def voicemail_rules(config: Config) -> VoicemailRules:
+    """How long voice messages stay where they are, and who is told of them."""
+    voicemail, mail = config.voicemail, config.reports.mail
+    general = BoxRule(archive_after=voicemail.archive_after, keep=voicemail.keep)
+    boxes = {
+        entry.box: BoxRule(
+            mail=entry.mail,
+            sound=entry.notice == "sound",
+            archive_after=general.archive_after if entry.archive_after is None else entry.archive_after,
+            keep=general.keep if entry.keep is None else entry.keep,
+        )
+        for entry in voicemail.boxes
+    }
+    return VoicemailRules(
+        general, boxes, voicemail.archive_new, described(mail) if mail.host else None, mail.sender or "",
+        config.site.name, zone_of(config),
+    )  # fmt: skip
 
 
 def _rule(rule: RecordingRule) -> Rule:

@@ -16,8 +16,9 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
 from pbxd.errors import MailDeferred, MailRefused
+from pbxd.mail.server import Server
+from pbxd.mail.smtp import send
 from pbxd.reports.letter import compose
-from pbxd.reports.mail import Server, send
 from pbxd.stats.report import Report
 from tests.reports.conftest import MONDAY, agents, nothing
 from tests.reports.postbox import Postbox, free_port
