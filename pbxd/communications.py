@@ -23,10 +23,19 @@ from pbxd.comms.people import Directory
 from pbxd.config.schema import Config
 from pbxd.recording.monitor import Monitor
 from pbxd.recording.recorder import Recorder
-from pbxd.settings import archive_settings, comms_settings, monitor_settings, recorder_rules, site_of, zone_of
+from pbxd.settings import (
+    archive_settings,
+    chat_settings,
+    comms_settings,
+    monitor_settings,
+    recorder_rules,
+    site_of,
+    zone_of,
+)
 from pbxd.voicemail.service import Voicemail
 
 if TYPE_CHECKING:
+    from pbxd.chat.service import ChatService
     from pbxd.comms.host import CommsHost
     from pbxd.recording.service import RecordingService
 
@@ -43,7 +52,10 @@ class CommunicationServices:
         self.agi = AgiService(config.agi, zone_of(config))
         self.monitor = self._monitor(live) if config.recording.enabled else None
         self.agi.services.recorder, self.agi.services.announcement = self.monitor, config.recording.announcement
-        self.comms, self.recordings = self._archive()
+        self.comms = self._host()
+        self.recordings = self._archive()
+        self._chat_settings = chat_settings(config)
+        self.chat = self.agi.services.chat = self._chats()
         self.voicemail = Voicemail(config.voicemail.spool, ami)
 
     def parts(self) -> dict[str, Callable[[], Awaitable[None]]]:
@@ -54,6 +66,7 @@ class CommunicationServices:
                 "recorder": self.monitor,
                 "communications": self.comms,
                 "recordings": self.recordings,
+                "chat": self.chat,
                 "agi": self.agi,
                 "voicemail": self.voicemail,
             }.items()
@@ -62,12 +75,15 @@ class CommunicationServices:
 
     def handlers(self) -> dict[str, Callable[[Message], None]]:
         """What is done at each AMI event."""
-        return dict(self.monitor.handlers()) if self.monitor is not None else {}
+        recording = self.monitor.handlers() if self.monitor is not None else {}
+        return {**recording, **(self.chat.handlers() if self.chat is not None else {})}
 
     def connected(self) -> None:
         """AMI is up, and the live state is what Asterisk says."""
         if self.monitor is not None:
             self.monitor.connected()
+        if self.chat is not None:
+            self.chat.connected()
 
     def disconnected(self) -> None:
         """AMI is down."""
@@ -78,9 +94,12 @@ class CommunicationServices:
         """Take up a new configuration."""
         self.config = config
         self.agi.configure(config.agi, zone_of(config))
+        self._chat_settings = chat_settings(config)
 
     async def drain(self) -> None:
         """Begin nothing new; what people are in the middle of gets a moment."""
+        if self.chat is not None:
+            self.chat.watchers.close()
         await self.agi.drain()
 
     async def close(self) -> None:
@@ -94,6 +113,7 @@ class CommunicationServices:
             "recording": None if self.monitor is None else self.monitor.status(),
             "recordings": None if self.recordings is None else self.recordings.status(),
             "comms": None if self.comms is None else self.comms.status(),
+            "chat": None if self.chat is None else self.chat.status(),
             "agi": self.agi.status(),
             "voicemail": self.voicemail.status(),
         }
@@ -103,6 +123,7 @@ class CommunicationServices:
         return [
             doctor.recording(status["recording"]),
             *doctor.communications(status["comms"], status["recordings"], self.config.doctor.disk_low),
+            doctor.chat(status["chat"]),
         ]
 
     def _monitor(self, live: LiveState) -> Monitor:
@@ -119,18 +140,31 @@ class CommunicationServices:
         if self.recordings is not None:
             self.recordings.notice(name)
 
-    def _archive(self) -> tuple[CommsHost | None, RecordingService | None]:
-        """The store of communications, where calls are recorded; nowhere else is it loaded, for it costs memory."""
-        if self.monitor is None:
-            return None, None
+    def _host(self) -> CommsHost | None:
+        """The store of communications, where something is kept; nowhere else is it loaded, for it costs memory."""
+        if not (self.config.recording.enabled or self.config.chat.enabled):
+            return None
+        from pbxd.chat.schema import CHAT  # noqa: PLC0415
         from pbxd.comms.host import CommsHost  # noqa: PLC0415
         from pbxd.recording.catalogue import CATALOGUE  # noqa: PLC0415
-        from pbxd.recording.service import RecordingService  # noqa: PLC0415
 
-        host = CommsHost(
+        return CommsHost(
             comms_settings(self.config, self._credentials),
             lambda: Directory(self.config.people),
             lambda: self.config.comms.keep_audit,
-            [CATALOGUE],
+            [CATALOGUE, CHAT],  # also where one of them is off: a new key has to reach what is there of it
         )
-        return host, RecordingService(host, archive_settings(lambda: self.config))
+
+    def _archive(self) -> RecordingService | None:
+        if self.monitor is None or self.comms is None:
+            return None
+        from pbxd.recording.service import RecordingService  # noqa: PLC0415
+
+        return RecordingService(self.comms, archive_settings(lambda: self.config))
+
+    def _chats(self) -> ChatService | None:
+        if not self.config.chat.enabled or self.comms is None:
+            return None
+        from pbxd.chat.service import ChatService  # noqa: PLC0415
+
+        return ChatService(self.comms, lambda: self._chat_settings, self._ami)

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from pbxd.asterisk.manager import AmiSettings
 from pbxd.calls.site import Site, dial_pattern
+from pbxd.chat.rooms import Group, Plan
+from pbxd.chat.settings import ChatSettings
+from pbxd.comms.people import Directory
 from pbxd.comms.store import CommsSettings
 from pbxd.config.recording import RecordingRule
 from pbxd.config.schema import Config
@@ -106,6 +109,17 @@ def archive_settings(config: Callable[[], Config]) -> ArchiveSettings:
 
     now = config().recording
     return ArchiveSettings(now.spool, now.codec, keep, lambda: config().recording.keep_free)
+
+
+def chat_settings(config: Config) -> ChatSettings:
+    """Rooms, phones and limits of chats, and the people."""
+    chat = config.chat
+    groups = tuple(
+        Group(name, room.title, room.number or "", frozenset(room.members), frozenset(room.teams))
+        for name, room in chat.rooms.items()
+    )
+    plan = Plan(groups, config.site.phones, frozenset(chat.mute), chat.phones)
+    return ChatSettings(Directory(config.people), plan, chat.keep, chat.longest, chat.attachment)
 
 
 def _rule(rule: RecordingRule) -> Rule:

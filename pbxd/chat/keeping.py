@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import structlog
@@ -13,27 +13,17 @@ import structlog
 from pbxd.asterisk.wire import Message as AmiMessage
 from pbxd.chat.message import Message
 from pbxd.chat.phones import PhoneCounters, Phones, Sender
-from pbxd.chat.rooms import Addresses, Plan
+from pbxd.chat.rooms import Addresses
+from pbxd.chat.settings import ChatSettings
 from pbxd.chat.store import ChatStore, Mark
 from pbxd.chat.watchers import Event, Watcher, Watchers
 from pbxd.comms.host import CommsHost
-from pbxd.comms.people import SYSTEM, Action, Directory, Person, Thing, may
+from pbxd.comms.people import SYSTEM, Action, Person, Thing, may
 from pbxd.errors import CommsError, ObjectGone, StillKept
 
 PURGE = 3600.0  # s between looks for messages that have been kept long enough
 COUNT = 60.0  # s between counts for the status
 log = structlog.get_logger("pbxd.chat")
-
-
-@dataclass(frozen=True, slots=True)
-class ChatSettings:
-    """What the configuration says of chats. The same object for as long as the same configuration is in force."""
-
-    people: Directory
-    plan: Plan = field(default_factory=Plan)
-    keep: float | None = None  # s; None is for ever
-    longest: int = 16 * 1024  # bytes of a message
-    attachment: int = 10 * 1024**2  # bytes
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ from pbxd.chat.keeping import Keeping
 from pbxd.chat.message import Attachment, Draft, Message, Via
 from pbxd.chat.rooms import Room, nobody, takes_part
 from pbxd.chat.store import Entry, Mark, Span
-from pbxd.chat.text import cleaned, folded, words_of
+from pbxd.chat.text import cleaned, folded, sender_of, words_of
 from pbxd.chat.watchers import Event
 from pbxd.comms.people import ROOT, Action, Person, Thing, may
 from pbxd.errors import AccessRefused, ChatRefused, CommsError, CommsFull, ObjectGone
@@ -58,13 +58,13 @@ class ChatService(Keeping):
             room, *await self.store.attach(room, Draft(who.name, via, said, _token(token), file), data)
         )
 
-    async def from_phone(self, endpoint: str, to: str, text: str, *, token: str = "", missing: int = 0) -> str:
-        """A SIP MESSAGE from a phone; what to answer its sender, empty if it was taken.
+    async def from_phone(self, sender: str, to: str, text: str, *, token: str = "", missing: int = 0) -> str:
+        """A SIP MESSAGE from a phone; what to answer it, empty if the message was taken. `sender` is its From header.
 
         `missing` is the length in bytes of a body that Asterisk did not hand over, for it was too long.
         """
         try:
-            await self._take(endpoint, to, text, token, missing)
+            await self._take(sender_of(sender), to, text, token, missing)
         except AccessRefused:
             self.counters.refused += 1
             return f"Not sent: {nobody(to)}"
@@ -76,7 +76,7 @@ class ChatService(Keeping):
             return "Not sent: the disk of the phone system is full"
         except CommsError as error:
             self.counters.refused += 1
-            log.error("a message of a phone cannot be kept", error=str(error), endpoint=endpoint)
+            log.error("a message of a phone cannot be kept", error=str(error), sender=sender[:80])
             return "Not sent: the phone system cannot keep messages now"
         self.counters.from_phones += 1
         return ""
@@ -96,7 +96,7 @@ class ChatService(Keeping):
         entry = None if room.kind == "direct" else await self.store.find(room.name)
         if room.kind == "group" and (entry is None or entry.present != room.members):
             await self.store.ensure(addresses.groups)
-        await self._allow(who, "send", Thing("chat", room.name, room.members))
+        await self.allow(who, "send", Thing("chat", room.name, room.members))
         return room
 
     async def _sent(self, room: Room, message: Message, new: bool) -> Message:
@@ -107,7 +107,7 @@ class ChatService(Keeping):
             self.notice(present - {message.sender})
         return message
 
-    async def _allow(self, who: Person, action: Action, thing: Thing, **detail: Any) -> None:  # noqa: ANN401 - JSON
+    async def allow(self, who: Person, action: Action, thing: Thing, **detail: Any) -> None:  # noqa: ANN401 - JSON
         """Return if `who` may. What is theirs goes without a row in the audit log."""
         own = who.name in thing.owners and may(who, action, thing).allowed
         if not own or action == "export":
@@ -141,13 +141,13 @@ class ChatService(Keeping):
 
     async def show(self, who: Person, name: str) -> dict[str, Any]:
         """One room's facts."""
-        entry = await self._entry(who, "see", name)
+        entry = await self.entry(who, "see", name)
         if not self.host.store.access.sees(who, thing_of(entry)):
             await self._claim(who, "see", thing_of(entry))  # which refuses, and notes it
         unread = await self.store.unread(who.name)
         return self._facts(entry, (await self.store.lasts()).get(name), unread.get(name, 0))
 
-    async def _entry(self, who: Person, action: Action, name: str) -> Entry:
+    async def entry(self, who: Person, action: Action, name: str) -> Entry:
         """A room. Who may not see all is told the same of one that is not there, and both are in the audit."""
         entry = await self.store.find(name)
         if entry is None:
@@ -163,9 +163,9 @@ class ChatService(Keeping):
 
         Newest first: the `limit` messages before `before`; else those after `after`. To read them marks them as delivered.
         """
-        entry = await self._entry(who, "play", name)
-        await self._allow(who, "play", thing_of(entry), after=after, before=min(before, 2**53))
-        span = _seen(entry, who, Span(name, after, before, limit, newest_first))
+        entry = await self.entry(who, "play", name)
+        await self.allow(who, "play", thing_of(entry), after=after, before=min(before, 2**53))
+        span = seen(entry, who.name, Span(name, after, before, limit, newest_first))
         return self._pages(who, entry, span)
 
     async def _pages(self, who: Person, entry: Entry, span: Span) -> AsyncIterator[Message]:
@@ -184,8 +184,8 @@ class ChatService(Keeping):
 
     async def mark_read(self, who: Person, name: str, upto: int) -> None:
         """Say that one has read a room up to the message of this number. Only a member can."""
-        entry = await self._entry(who, "play", name)
-        await self._allow(who, "play", thing_of(entry))
+        entry = await self.entry(who, "play", name)
+        await self.allow(who, "play", thing_of(entry))
         if (mine := entry.members.get(who.name)) is None or mine.until is not None:
             raise ChatRefused(f"{who.name} is not in the room {name}")
         last = (await self.store.lasts()).get(name, (0, 0, 0))[1]
@@ -203,7 +203,7 @@ class ChatService(Keeping):
         """
         everything = may(who, "play", Thing("chat")).allowed
         if room:
-            await self._allow(who, "play", thing_of(await self._entry(who, "play", room)), watch=True)
+            await self.allow(who, "play", thing_of(await self.entry(who, "play", room)), watch=True)
         elif everything:
             await self._claim(who, "play", Thing("chat", "*"), watch=True)
         elif not takes_part(who):
@@ -220,8 +220,8 @@ class ChatService(Keeping):
         """
         words = words_of(text)
         if room:
-            entries = [await self._entry(who, "play", room)]
-            await self._allow(who, "play", thing_of(entries[0]), search=True)
+            entries = [await self.entry(who, "play", room)]
+            await self.allow(who, "play", thing_of(entries[0]), search=True)
         elif may(who, "play", Thing("chat")).allowed:
             await self._claim(who, "play", Thing("chat", "*"), search=True)
             entries = await self.store.entries()
@@ -234,7 +234,7 @@ class ChatService(Keeping):
         self, who: Person, entries: list[Entry], words: list[str], start: int, end: int
     ) -> AsyncIterator[Message]:
         for entry in entries:
-            span = _seen(entry, who, Span(entry.name, newest_first=True))
+            span = seen(entry, who.name, Span(entry.name, newest_first=True))
             while page := await self.store.history(span):
                 for message in page:
                     file = message.attachment
@@ -250,16 +250,16 @@ class ChatService(Keeping):
         message = await self.store.attached(name)
         entry = None if message is None else await self.store.find(message.room)
         if message is None or message.attachment is None or entry is None:
-            await self._allow(who, "download", Thing("chat", name[:64]))
+            await self.allow(who, "download", Thing("chat", name[:64]))
             raise ObjectGone(f"there is no attachment {name}")
         there = frozenset(name for name, one in entry.members.items() if one.has(message.number))
-        await self._allow(who, "download", Thing("chat", entry.name, there), attachment=name)
+        await self.allow(who, "download", Thing("chat", entry.name, there), attachment=name)
         return message.attachment, await self.host.store.vault.read(name)
 
 
-def _seen(entry: Entry, who: Person, span: Span) -> Span:
+def seen(entry: Entry, name: str, span: Span) -> Span:
     """What of a span a member was there for; others, who may read it all, see all."""
-    mine = entry.members.get(who.name)
+    mine = entry.members.get(name)
     if mine is None:
         return span
     before = span.before if mine.until is None else min(span.before, mine.until + 1)

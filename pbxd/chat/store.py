@@ -18,7 +18,7 @@ from pbxd.chat.rooms import Room, RoomKind
 from pbxd.chat.schema import attachments, members, messages, rooms
 from pbxd.comms import age
 from pbxd.comms.store import Communications
-from pbxd.errors import ObjectDamaged, ObjectGone
+from pbxd.errors import CommsError, ObjectDamaged, ObjectGone
 
 PAGE = 200  # messages that are decrypted at a time
 KEYS = 1000  # rooms whose keys are in memory
@@ -101,7 +101,13 @@ class ChatStore:
             identity = await self._ensure(connection, room)
             made.append(await self._enter(connection, room.name, identity, draft))
 
-        await self.comms.vault.put(file.id, "attachment", data, also)
+        try:
+            await self.comms.vault.put(file.id, "attachment", data, also)
+        except CommsError:
+            await self.comms.vault.discard(file.id)
+            raise
+        if not made[0][1]:
+            await self.comms.vault.shred(file.id)  # the same message had come meanwhile
         return made[0]
 
     async def _known(self, room: str, draft: Draft) -> Message | None:

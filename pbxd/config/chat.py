@@ -25,7 +25,9 @@ class ChatRoom(Part):
 class Chat(Part):
     """Direct and group chats between people, on phones and on the web page."""
 
-    enabled: bool = at_start(default=False, text="Let people write to each other. Without it nothing is kept.")
+    enabled: bool = at_start(
+        default=False, text="Let people write to each other: see docs/chat.md. Without it nothing is kept."
+    )
     rooms: dict[RoomName, ChatRoom] = Field(
         default_factory=dict,
         description="Group rooms by name: {sales: {title: Sales, number: '701', members: [anna], teams: [sales]}}.",
