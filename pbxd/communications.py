@@ -25,6 +25,7 @@ from pbxd.recording.monitor import Monitor
 from pbxd.recording.recorder import Recorder
 from pbxd.settings import (
     archive_settings,
+    chat_settings,
     comms_settings,
     monitor_settings,
     recorder_rules,
@@ -34,6 +35,7 @@ from pbxd.settings import (
 )
 
 if TYPE_CHECKING:
+    from pbxd.chat.service import ChatService
     from pbxd.comms.host import CommsHost
     from pbxd.recording.service import RecordingService
     from pbxd.voicemail.service import Voicemail
@@ -53,6 +55,8 @@ class CommunicationServices:
         self.agi.services.recorder, self.agi.services.announcement = self.monitor, config.recording.announcement
         self.comms = self._store()
         self.recordings = self._recordings()
+        self._chat_settings = chat_settings(config)
+        self.chat = self.agi.services.chat = self._chat()
         self.voicemail = self._voicemail()
 
     def parts(self) -> dict[str, Callable[[], Awaitable[None]]]:
@@ -63,6 +67,7 @@ class CommunicationServices:
                 "recorder": self.monitor,
                 "communications": self.comms,
                 "recordings": self.recordings,
+                "chat": self.chat,
                 "agi": self.agi,
                 "voicemail": self.voicemail,
             }.items()
@@ -71,12 +76,15 @@ class CommunicationServices:
 
     def handlers(self) -> dict[str, Callable[[Message], None]]:
         """What is done at each AMI event."""
-        return dict(self.monitor.handlers()) if self.monitor is not None else {}
+        recording = self.monitor.handlers() if self.monitor is not None else {}
+        return {**recording, **(self.chat.handlers() if self.chat is not None else {})}
 
     def connected(self) -> None:
         """AMI is up, and the live state is what Asterisk says."""
         if self.monitor is not None:
             self.monitor.connected()
+        if self.chat is not None:
+            self.chat.connected()
 
     def disconnected(self) -> None:
         """AMI is down."""
@@ -87,11 +95,14 @@ class CommunicationServices:
         """Take up a new configuration."""
         self.config = config
         self.agi.configure(config.agi, zone_of(config))
+        self._chat_settings = chat_settings(config)
         if self.voicemail is not None:
             self.voicemail.configure()
 
     async def drain(self) -> None:
         """Begin nothing new; what people are in the middle of gets a moment."""
+        if self.chat is not None:
+            self.chat.watchers.close()
         await self.agi.drain()
 
     async def close(self) -> None:
@@ -105,6 +116,7 @@ class CommunicationServices:
             "recording": None if self.monitor is None else self.monitor.status(),
             "recordings": None if self.recordings is None else self.recordings.status(),
             "comms": None if self.comms is None else self.comms.status(),
+            "chat": None if self.chat is None else self.chat.status(),
             "agi": self.agi.status(),
             "voicemail": None if self.voicemail is None else self.voicemail.status(),
         }
@@ -115,6 +127,7 @@ class CommunicationServices:
             doctor.recording(status["recording"]),
             *doctor.communications(status["comms"], status["recordings"], self.config.doctor.disk_low),
             *doctor.voicemail(status["voicemail"]),
+            doctor.chat(status["chat"]),
         ]
 
     def _monitor(self, live: LiveState) -> Monitor:
@@ -136,8 +149,10 @@ class CommunicationServices:
 
         It has the tables of all services, those that are off too: what was kept before is still in it, and a new key seals it anew.
         """
-        if self.monitor is None and not self.config.voicemail.enabled:
+        config = self.config
+        if not (config.recording.enabled or config.voicemail.enabled or config.chat.enabled):
             return None
+        from pbxd.chat.schema import CHAT  # noqa: PLC0415
         from pbxd.comms.host import CommsHost  # noqa: PLC0415
         from pbxd.recording.catalogue import CATALOGUE  # noqa: PLC0415
         from pbxd.voicemail.archive import VOICEMAIL  # noqa: PLC0415
@@ -146,7 +161,7 @@ class CommunicationServices:
             comms_settings(self.config, self._credentials),
             lambda: Directory(self.config.people),
             lambda: self.config.comms.keep_audit,
-            [CATALOGUE, VOICEMAIL],
+            [CATALOGUE, VOICEMAIL, CHAT],
         )
 
     def _recordings(self) -> RecordingService | None:
@@ -163,3 +178,10 @@ class CommunicationServices:
         from pbxd.voicemail.service import Voicemail  # noqa: PLC0415
 
         return Voicemail(self.comms, voicemail.spool, self._ami, lambda: voicemail_rules(self.config))
+
+    def _chat(self) -> ChatService | None:
+        if not self.config.chat.enabled or self.comms is None:
+            return None
+        from pbxd.chat.service import ChatService  # noqa: PLC0415
+
+        return ChatService(self.comms, lambda: self._chat_settings, self._ami)

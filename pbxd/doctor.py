@@ -121,6 +121,20 @@ def voicemail(status: dict[str, Any] | None) -> list[Finding]:
     return found or [ok("voicemail", f"{number}, {status['held_boxes']} mailboxes held")]
 
 
+def chat(status: dict[str, Any] | None) -> Finding:
+    """Chats, and their way to the phones."""
+    if status is None:
+        return ok("chat", "off: chat.enabled is false")
+    if status["error"]:
+        return Finding(
+            "chat", "fault", status["error"], "nothing is taken meanwhile; mend that, pbxd goes on by itself"
+        )
+    if status["phone_error"]:
+        remedy = "`pbxd asterisk-config --write /etc/asterisk`, then `asterisk -rx 'manager reload'`: write = message is missing"
+        return Finding("chat", "fault", f"phones get no messages: {status['phone_error']}", remedy)
+    return ok("chat", f"{status['messages']} messages in {status['rooms']} rooms, {status['waiting']} wait for a phone")
+
+
 def cel(path: Path, now: float, live_calls: int) -> Finding:
     """The CEL journal: can it be read, and is it written?"""
     folder = path.parent

@@ -38,7 +38,7 @@ GAUGES = {
 }
 
 
-OPTIONAL = {  # where calls are recorded, and voicemail is looked after
+OPTIONAL = {  # where something is kept
     ("voicemail", "messages"): ("pbxd_voicemail_messages", "voice messages in all mailboxes"),
     ("voicemail", "new"): ("pbxd_voicemail_new", "voice messages that nobody has heard"),
     ("voicemail", "archived"): ("pbxd_voicemail_archived", "voice messages in the archive"),
@@ -50,6 +50,17 @@ OPTIONAL = {  # where calls are recorded, and voicemail is looked after
     ("recordings", "oldest"): ("pbxd_recordings_waiting_seconds", "how long the oldest of them has waited"),
     ("recordings", "failed"): ("pbxd_recordings_failed", "tries to store a recording that failed since the start"),
     ("recordings", "damaged"): ("pbxd_recordings_damaged", "recordings that could not be made, kept as they were"),
+    ("chat", "messages"): ("pbxd_chat_messages", "chat messages that are kept"),
+    ("chat", "rooms"): ("pbxd_chat_rooms", "chat rooms"),
+    ("chat", "waiting"): ("pbxd_chat_waiting", "chat messages that wait for a phone"),
+    ("chat", "watchers"): ("pbxd_chat_watchers", "people and programs that watch chats now"),
+    ("chat", "from_phones"): ("pbxd_chat_from_phones", "chat messages that phones sent since the start"),
+    ("chat", "to_phones"): ("pbxd_chat_to_phones", "chat messages that phones were handed since the start"),
+    ("chat", "refused"): ("pbxd_chat_refused", "messages of phones that were not kept since the start"),
+    ("chat", "phone_failures"): (
+        "pbxd_chat_phone_failures",
+        "tries to hand a message to a phone that failed since the start",
+    ),
     ("comms", "open"): ("pbxd_comms_open", "1 while the store of communications is open"),
     ("comms", "free"): ("pbxd_comms_free_bytes", "free space where it is"),
 }

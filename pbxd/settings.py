@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 
 from pbxd.asterisk.manager import AmiSettings
 from pbxd.calls.site import Site, dial_pattern
+from pbxd.chat.rooms import Group, Plan
+from pbxd.chat.settings import ChatSettings
+from pbxd.comms.people import Directory
 from pbxd.config.recording import RecordingRule
 from pbxd.config.schema import Config
 from pbxd.config.values import DAYS
@@ -134,6 +137,17 @@ def voicemail_rules(config: Config) -> VoicemailRules:
         general, boxes, voicemail.archive_new, described(mail) if mail.host else None, mail.sender or "",
         config.site.name, zone_of(config),
     )  # fmt: skip
+
+
+def chat_settings(config: Config) -> ChatSettings:
+    """Rooms, phones and limits of chats, and the people."""
+    chat = config.chat
+    groups = tuple(
+        Group(name, room.title, room.number or "", frozenset(room.members), frozenset(room.teams))
+        for name, room in chat.rooms.items()
+    )
+    plan = Plan(groups, config.site.phones, frozenset(chat.mute), chat.phones)
+    return ChatSettings(Directory(config.people), plan, chat.keep, chat.longest, chat.attachment)
 
 
 def _rule(rule: RecordingRule) -> Rule:

@@ -173,6 +173,11 @@ class Vault:
         await self.database.run(f"entering {draft.id}", enter)
         return stored
 
+    async def discard(self, name: str) -> None:
+        """Delete the file of an object that got no row, and that nobody will put again."""
+        if await self.find(name) is None:
+            await self.in_thread(lambda: self._unlink(self.path(name)))
+
     async def open(self, name: str) -> BinaryIO:
         """The object in the clear, as a seekable file in memory that no other process can open. Close it.
 
@@ -282,6 +287,8 @@ class Vault:
             with file_errors(f"moving {name}"):
                 place = self.folder / "orphans"
                 make_folder(place)
+                if not self.path(name).exists():
+                    return  # another user of the store has found it too
                 self.path(name).rename(place / f"{name}.age")
                 sync_folder(place)
 

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from pbxd.calls.record import CallRecord, as_json
-from pbxd.control import agi, recorder, recordings, vault, voicemail
+from pbxd.control import agi, chat, recorder, recordings, vault, voicemail
 from pbxd.errors import ConfigError, ControlError, OutOfStep, PbxdError
 from pbxd.importing import ImportBatch
 from pbxd.reports.table import as_json as report_json
@@ -27,7 +27,9 @@ SOURCE_ID = re.compile("[0-9a-f]{16,64}")
 LONGEST_POSITION = 64  # characters: a time with its zone is the longest
 
 
-class Communications(agi.Subject, recorder.Subject, recordings.Subject, vault.Subject, voicemail.Subject, Protocol):
+class Communications(
+    agi.Subject, chat.Subject, recorder.Subject, recordings.Subject, vault.Subject, voicemail.Subject, Protocol
+):
     """The services of what people say, leave and write."""
 
 
@@ -148,6 +150,7 @@ class ControlApi:
             Route("/metrics", self.metrics),
             *agi.routes(self.subject.communications),
             *voicemail.routes(self.subject.communications),
+            *chat.routes(self.subject.communications),
         ]
         return Starlette(routes=routes, exception_handlers={PbxdError: refuse})
 
