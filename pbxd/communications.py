@@ -36,6 +36,7 @@ from pbxd.settings import (
 
 if TYPE_CHECKING:
     from pbxd.chat.service import ChatService
+    from pbxd.comms.handover import Source
     from pbxd.comms.host import CommsHost
     from pbxd.recording.service import RecordingService
     from pbxd.voicemail.service import Voicemail
@@ -58,6 +59,19 @@ class CommunicationServices:
         self._chat_settings = chat_settings(config)
         self.chat = self.agi.services.chat = self._chat()
         self.voicemail = self._voicemail()
+
+    def sources(self) -> dict[str, Source | None]:
+        """The stores that a request for access to one's data is answered from; None for those that are off."""
+        from pbxd.chat.handover import ChatsOf  # noqa: PLC0415
+        from pbxd.recording.handover import RecordingsOf  # noqa: PLC0415
+        from pbxd.voicemail.handover import VoicemailOf  # noqa: PLC0415
+
+        people, recordings, voicemail, chat = Directory(self.config.people), self.recordings, self.voicemail, self.chat
+        return {
+            "recordings": None if recordings is None else RecordingsOf(recordings.library),
+            "voicemail": None if voicemail is None else VoicemailOf(voicemail.mailboxes, people),
+            "chats": None if chat is None else ChatsOf(chat),
+        }
 
     def parts(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What is to be kept running, by name."""
