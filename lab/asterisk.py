@@ -18,6 +18,7 @@ from lab.tree import LabError
 
 CONFIGURATION = Path(__file__).parent / "etc"
 PHONES = range(101, 150)
+MOBILES = range(150, 156)  # phones that Asterisk knows the place of only when they register
 MAILBOXES = range(101, 106)  # phones that have one, as voicemail.conf says
 PROVIDER_HOST = 250  # last byte of the address at which the lab's telephone company listens
 AMI_PORT = 5038
@@ -104,6 +105,7 @@ class Asterisk:
             (self.etc / template.name).write_text(Template(template.read_text()).substitute(names))
         with (self.etc / "pjsip.conf").open("a") as file:
             file.writelines(phone_sections(extension, self.phone(extension)) for extension in PHONES)
+            file.writelines(phone_sections(extension, "") for extension in MOBILES)
         self.set_clock(0)
         hosts = f"127.0.0.1 localhost {socket.gethostname()} A.ROOT-SERVERS.NET a.root-servers.net\n"
         (self.folder / "hosts").write_text(hosts)
@@ -245,11 +247,11 @@ def _somebody_listens(address: str) -> bool:
 
 
 def phone_sections(extension: int, address: str) -> str:
-    """The pjsip.conf sections of one phone: found by its user name, reached at a fixed address."""
+    """The pjsip.conf sections of one phone: found by its user name, reached at a fixed address, or where it registers from."""
     # Asterisk tells a phone of its messages without being asked: PJSUA asks only after a registration, which there is none of.
     lamp = f"mailboxes={extension}@default\n" if extension in MAILBOXES else ""
     return (
         f"\n[{extension}](phone)\naors={extension}\ncallerid=Phone {extension} <{extension}>\n{lamp}"
         f"named_call_group={(extension - 1) // 4}\nnamed_pickup_group={(extension - 1) // 4}\n"
-        f"[{extension}](reached)\ncontact=sip:{extension}@{address}:5060\n"
+        f"[{extension}](reached)\n" + (f"contact=sip:{extension}@{address}:5060\n" if address else "")
     )

@@ -193,6 +193,43 @@ class Desk:
         told = [told for told in self.told if told["event"] == "lamp" and told["phone"] == phone]
         return (told[-1]["new"], told[-1]["old"]) if told else None
 
+    def register(self, phone: str) -> None:
+        """Let Asterisk know where `phone` is."""
+        self._registers(phone, "register", lambda told: told["code"] == 200 and told["seconds"] > 0)
+
+    def unregister(self, phone: str) -> None:
+        """Take `phone` away, as it takes its leave."""
+        self._registers(phone, "unregister", lambda told: told["seconds"] == 0)
+
+    def _registers(self, phone: str, what: str, done: Callable[[dict[str, Any]], bool]) -> None:
+        self.phone(phone)
+        before = len(self.told)
+        self.order(phone, what)
+        self.wait(
+            lambda: any(
+                told["event"] == "registration" and told["phone"] == phone and done(told) for told in self.told[before:]
+            ),
+            f"{phone} to {what}",
+        )
+
+    def message(self, phone: str, to: str, text: str) -> None:
+        """`phone` sends a text, and Asterisk says that it takes it."""
+        self.phone(phone)
+        before = len(self.told)
+        self.order(phone, "message", to=to, text=text)
+        self.wait(
+            lambda: any(told["event"] == "sent" and told["phone"] == phone for told in self.told[before:]),
+            f"an answer to {phone}'s message to {to}",
+        )
+        (sent, *_) = [told for told in self.told[before:] if told["event"] == "sent" and told["phone"] == phone]
+        if sent["code"] not in (200, 202):
+            raise LabError(f"{phone}'s message to {to} was answered with {sent['code']}")
+
+    def messages(self, phone: str) -> list[tuple[str, str]]:
+        """The texts that came to `phone`, in order: from which number, and what."""
+        told = [told for told in self.told if told["event"] == "message" and told["phone"] == phone]
+        return [(one["sender"].partition("sip:")[2].partition("@")[0], one["text"]) for one in told]
+
     def incoming(self, phone: str, *, ring: bool = True) -> Line:
         """The next call that comes to `phone`, ringing."""
         self.wait(lambda: bool(self._untaken(phone)), f"a call for {phone}")

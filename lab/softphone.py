@@ -54,7 +54,7 @@ class Line(pj.Call):  # type: ignore[misc]  # the library has no types
 
 
 class Account(pj.Account):  # type: ignore[misc]
-    """The phone's account at Asterisk: no registration, Asterisk knows its address."""
+    """The phone's account at Asterisk, which knows its address, or is told it by `register`."""
 
     def __init__(self, telephone: Telephone, number: str, address: str) -> None:
         super().__init__()
@@ -67,6 +67,7 @@ class Account(pj.Account):  # type: ignore[misc]
         config.mediaConfig.transportConfig.port = 20000
         config.mediaConfig.transportConfig.portRange = 4 * LINES
         config.callConfig.timerUse = pj.PJSUA_SIP_TIMER_INACTIVE
+        self.config = config
         self.create(config)
 
     def onMwiInfo(self, prm: Any) -> None:  # noqa: N802, ANN401
@@ -78,6 +79,18 @@ class Account(pj.Account):  # type: ignore[misc]
         tell(
             event="lamp", phone=self.number, lit=fields.get("Messages-Waiting", "").strip(), new=int(new), old=int(old)
         )
+
+    def onRegState(self, prm: Any) -> None:  # noqa: N802, ANN401
+        """Tell whether Asterisk knows where this phone is."""
+        tell(event="registration", phone=self.number, code=prm.code, seconds=prm.expiration)
+
+    def onInstantMessage(self, prm: Any) -> None:  # noqa: N802, ANN401
+        """A SIP MESSAGE (RFC 3428) for this phone, as it is shown on its display."""
+        tell(event="message", phone=self.number, sender=prm.fromUri, text=prm.msgBody)
+
+    def onInstantMessageStatus(self, prm: Any) -> None:  # noqa: N802, ANN401
+        """What became of a message that this phone sent, as Asterisk says at once."""
+        tell(event="sent", phone=self.number, to=prm.toUri, text=prm.msgBody, code=prm.code)
 
     def onIncomingCall(self, prm: Any) -> None:  # noqa: N802, ANN401
         """A call for this phone: the desk says what becomes of it."""
@@ -117,6 +130,7 @@ class Telephone:
         self.numbers = count(1)
         self.lines: dict[str, Line] = {}
         self.ended: list[Line] = []
+        self.contacts: dict[str, pj.Buddy] = {}  # those whom this phone has written to
         self.account = Account(self, number, address)
 
     def listen(self, address: str) -> int:
@@ -178,6 +192,30 @@ class Telephone:
     def do_replace(self, line: str, other: str) -> None:
         """Transfer `line` to the far end of `other` (RFC 3891), answered or still ringing."""
         self.lines[line].xferReplaces(self.lines[other], pj.CallOpParam(True))
+
+    def do_register(self) -> None:
+        """Tell Asterisk where this phone is (RFC 3261 §10)."""
+        place = f"sip:{self.registrar}"
+        if self.account.config.regConfig.registrarUri == place:
+            self.account.setRegistration(True)
+        else:
+            self.account.config.regConfig.registrarUri = place
+            self.account.modify(self.account.config)  # which registers
+
+    def do_unregister(self) -> None:
+        """Be nowhere."""
+        self.account.setRegistration(False)
+
+    def do_message(self, to: str, text: str) -> None:
+        """Send a SIP MESSAGE."""
+        if to not in self.contacts:
+            config = pj.BuddyConfig()
+            config.uri = f"sip:{to}@{self.registrar}"
+            self.contacts[to] = pj.Buddy()
+            self.contacts[to].create(self.account, config)
+        message = pj.SendInstantMessageParam()
+        message.content = text
+        self.contacts[to].sendInstantMessage(message)
 
     def run(self) -> None:
         """Until standard input ends."""

@@ -25,7 +25,8 @@ PbxdError
 │   ├── ObjectGone         there is no such object, or it was destroyed
 │   ├── ObjectDamaged      an object does not decrypt, or is not what its row says
 │   ├── AccessRefused      this person may not do that
-│   └── StillKept          it may not be deleted yet: a legal hold, or the shortest time that it is kept
+│   ├── StillKept          it may not be deleted yet: a legal hold, or the shortest time that it is kept
+│   └── ChatRefused        a message cannot be taken: empty, too long, to nobody
 ├── RecordingError         a call cannot be recorded, paused or resumed
 │   └── RecordingDamaged   the pieces of a recording are no sound, or do not fit together
 ├── SpoolError             a voicemail file cannot be understood, found, read or written
@@ -168,6 +169,10 @@ class AccessRefused(CommsError):
 
 class StillKept(CommsError):
     """It may not be deleted yet: a legal hold, or the shortest time that it is kept."""
+
+
+class ChatRefused(CommsError):
+    """A message cannot be taken as it is: it is empty, too long, or there is nobody whom it could go to."""
 
 
 class RecordingError(PbxdError):

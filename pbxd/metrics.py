@@ -34,18 +34,33 @@ GAUGES = {
     ("live", "calls"): ("pbxd_live_calls", "calls in progress as AMI tells"),
     ("agi", "running"): ("pbxd_agi_running", "FastAGI sessions in progress"),
     ("agi", "scripts_running"): ("pbxd_agi_scripts_running", "AGI scripts in progress"),
-    ("voicemail", "messages"): ("pbxd_voicemail_messages", "voice messages in all mailboxes"),
-    ("voicemail", "new"): ("pbxd_voicemail_new", "voice messages that nobody has heard"),
     ("disk", "free"): ("pbxd_disk_free_bytes", "free space where the store is"),
 }
 
 
-OPTIONAL = {  # where calls are recorded
+OPTIONAL = {  # where something is kept
+    ("voicemail", "messages"): ("pbxd_voicemail_messages", "voice messages in all mailboxes"),
+    ("voicemail", "new"): ("pbxd_voicemail_new", "voice messages that nobody has heard"),
+    ("voicemail", "archived"): ("pbxd_voicemail_archived", "voice messages in the archive"),
+    ("voicemail", "leaving"): ("pbxd_voicemail_leaving", "voice messages on their way there"),
+    ("voicemail", "troubled"): ("pbxd_voicemail_troubled", "1 while messages are not where they should be"),
+    ("voicemail", "untold"): ("pbxd_voicemail_untold", "1 while mails that tell of messages wait"),
     ("recordings", "recordings"): ("pbxd_recordings", "recordings in the vault"),
     ("recordings", "waiting"): ("pbxd_recordings_waiting", "recordings that wait in the spool"),
     ("recordings", "oldest"): ("pbxd_recordings_waiting_seconds", "how long the oldest of them has waited"),
     ("recordings", "failed"): ("pbxd_recordings_failed", "tries to store a recording that failed since the start"),
     ("recordings", "damaged"): ("pbxd_recordings_damaged", "recordings that could not be made, kept as they were"),
+    ("chat", "messages"): ("pbxd_chat_messages", "chat messages that are kept"),
+    ("chat", "rooms"): ("pbxd_chat_rooms", "chat rooms"),
+    ("chat", "waiting"): ("pbxd_chat_waiting", "chat messages that wait for a phone"),
+    ("chat", "watchers"): ("pbxd_chat_watchers", "people and programs that watch chats now"),
+    ("chat", "from_phones"): ("pbxd_chat_from_phones", "chat messages that phones sent since the start"),
+    ("chat", "to_phones"): ("pbxd_chat_to_phones", "chat messages that phones were handed since the start"),
+    ("chat", "refused"): ("pbxd_chat_refused", "messages of phones that were not kept since the start"),
+    ("chat", "phone_failures"): (
+        "pbxd_chat_phone_failures",
+        "tries to hand a message to a phone that failed since the start",
+    ),
     ("comms", "open"): ("pbxd_comms_open", "1 while the store of communications is open"),
     ("comms", "free"): ("pbxd_comms_free_bytes", "free space where it is"),
 }

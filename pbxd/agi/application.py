@@ -37,6 +37,16 @@ class Recorder(Protocol):
         """The announcement was heard on this channel, to its end."""
 
 
+class Chat(Protocol):
+    """Who keeps chats."""
+
+    async def from_phone(self, sender: str, to: str, text: str, *, token: str = "", missing: int = 0) -> str:
+        """Keep a SIP MESSAGE of a phone; what to answer it, empty if it is kept.
+
+        `sender` is its From header; `token` is the same when it comes again; `missing` is the length of a body that did not come.
+        """
+
+
 @dataclass(slots=True)
 class Services:
     """What applications may use beside the session. One for the whole server; a reload replaces its values."""
@@ -45,6 +55,7 @@ class Services:
     zone: str = "UTC"  # the site's time zone, an IANA name
     now: Callable[[], float] = time.time  # epoch seconds
     recorder: Recorder | None = None  # None: nothing is recorded
+    chat: Chat | None = None  # None: there are no chats
     announcement: str = ""  # sound that says that the call is recorded
     guard: Guard = field(default_factory=Guard)  # counts wrong PINs
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pbxd.agi import agent, announce, directory, greeting, lookup, record, route
+from pbxd.agi import agent, announce, chat, directory, greeting, lookup, record, route
 from pbxd.agi.application import Application
 
 ROUTES: dict[str, Application] = {
     "agent": agent.agent,
     "announce": announce.announce,
+    "chat": chat.chat,
     "directory": directory.directory,
     "greeting": greeting.greeting,
     "lookup": lookup.lookup,

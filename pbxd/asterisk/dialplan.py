@@ -79,6 +79,12 @@ SUBROUTINES = (
         preset={"PBXD_RECORDING": "none"},
     ),
     Subroutine(
+        "chat",
+        "Gosub(pbxd-chat,s,1(${EXTEN})): keeps a SIP MESSAGE; PBXD_CHAT_ANSWER is what to answer its sender, empty if it is kept",
+        "?to=${URIENCODE(${ARG1})}",
+        preset={"PBXD_CHAT_ANSWER": "Not sent: the phone system cannot keep messages now"},
+    ),
+    Subroutine(
         "script",
         "Gosub(pbxd-script,s,1(NAME[,ARGUMENT,ARGUMENT])): a program of /etc/pbxd/agi.d",
         arguments=",${ARG2},${ARG3}",
@@ -86,6 +92,20 @@ SUBROUTINES = (
 )
 
 
+# For `message_context = pbxd-message` of endpoints: all that phones write to, and the answer where it was not kept. The channel is
+# Asterisk's own for messages; single letters are left out, for h, i, t and s mean something else in a context.
+MESSAGES = """; message_context = pbxd-message of an endpoint in pjsip.conf: its SIP MESSAGEs go into the chats
+[pbxd-message]
+exten => _[A-Za-z0-9*#+].,1,Gosub(pbxd-chat,s,1(${EXTEN}))
+ same => n,GotoIf($[${LEN(${PBXD_CHAT_ANSWER})} = 0]?done)
+ same => n,Set(PBXD_FROM=${MESSAGE(from)})
+ same => n,Set(PBXD_FROM=${CUT(CUT(PBXD_FROM,@,1),:,2)})
+ same => n,Set(MESSAGE(body)=${PBXD_CHAT_ANSWER})
+ same => n,MessageSend(pjsip:${FILTER(A-Za-z0-9_.\\-,${PBXD_FROM})},${FILTER(A-Za-z0-9*#+_.\\-,${EXTEN})})
+ same => n(done),NoOp()
+"""
+
+
 def dialplan(address: str = DEFAULT) -> str:
     """For extensions.conf: every subroutine, for a FastAGI server at `address` (host:port)."""
-    return HEAD + "\n" + "\n".join(subroutine.text(address) for subroutine in SUBROUTINES)
+    return HEAD + "\n" + "\n".join([*(subroutine.text(address) for subroutine in SUBROUTINES), MESSAGES])

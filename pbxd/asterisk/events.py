@@ -21,6 +21,7 @@ QUEUES = (
 ENDPOINTS = (
     "PeerStatus",
 )  # an endpoint as a whole; ContactStatus tells of each of its phones, and one of two may be gone
+CONTACTS = ("ContactStatus",)  # asked for only where there are chats: a phone that registers gets what was kept for it
 VOICE = ("RTCPSent", "RTCPReceived")
 KEYS = ("DTMFBegin", "DTMFEnd")
 SYSTEM = ("FullyBooted", "Shutdown")
@@ -32,7 +33,7 @@ USED = frozenset((*LIVE, *VOICE, *SYSTEM))
 CLASSES = {
     **dict.fromkeys((*CHANNELS, *BRIDGES), "call"),
     **dict.fromkeys(QUEUES, "agent"),
-    **dict.fromkeys((*ENDPOINTS, *SYSTEM), "system"),
+    **dict.fromkeys((*ENDPOINTS, *CONTACTS, *SYSTEM), "system"),
     **dict.fromkeys(VOICE, "reporting"),
     **dict.fromkeys(KEYS, "dtmf"),
     "CEL": "cel",

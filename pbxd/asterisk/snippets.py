@@ -31,6 +31,7 @@ WRITE = (
     "system",
     # With system: Filter, CoreShowChannels, CoreSettings, PJSIPShowEndpoints, VoicemailUsersList, MixMonitor, StopMixMonitor.
     "reporting",
+    "message",  # MessageSend, and nothing else
     "user",  # VoicemailMove, VoicemailRemove, VoicemailForward, VoicemailRefresh; beside them it allows UserEvent only
 )  # nothing else that acts on a call
 

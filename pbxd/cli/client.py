@@ -85,7 +85,8 @@ class Client:
         connection = UnixConnection(self.path)
         given = {name: value for name, value in query.items() if value not in (None, "")}
         try:
-            connection.request(method, route + ("?" + urlencode(given) if given else ""), body=body or None)
+            place = route + ("?" + urlencode(given) if given else "")
+            connection.request(method, place, body=body or None, headers={"Connection": "close"})
             if patient and connection.sock is not None:
                 connection.sock.settimeout(None)
             response = connection.getresponse()

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from pbxd import __version__
-from pbxd.cli import agi, calls, recorder, recordings, report, stats, vault, voicemail
+from pbxd.cli import agi, calls, chat, people, recorder, recordings, report, stats, vault, voicemail
 from pbxd.cli.client import DEFAULT_SOCKET, Client
 from pbxd.errors import PbxdError
 
@@ -22,6 +22,8 @@ app.add_typer(recorder.app, name="recorder", help="Calls that are being recorded
 app.add_typer(
     recordings.app, name="recordings", help="Recordings that are stored: list, show, play, export, delete, hold."
 )
+app.add_typer(chat.app, name="chat", help="Chats: rooms, show, tail, send, attach, search, export, hold, delete.")
+app.add_typer(people.app, name="people", help="All that is kept of a person: export.")
 app.add_typer(vault.app, name="vault", help="The store of communications: status, verify, rekey, export.")
 app.add_typer(vault.audit, name="audit", help="Who did what with communications: list, verify.")
 app.add_typer(stats.app, name="stats", help="Figures of calls: status, rebuild, purge.")
@@ -71,6 +73,7 @@ def status_lines(found: dict[str, Any]) -> list[str]:
         f"journal  {state}, {journal['open_calls']} open, {journal['rejects']} rejected",
         f"store    {store['calls']} calls in {store['path']}, commit lag {journal['lag']:.2f} s",
         f"voicemail {voicemail.line(found['voicemail'])}",
+        *([f"chat     {chat.line(found['chat'])}"] if found["chat"] else []),
         f"disk     {disk['free'] / 2**30:.1f} GiB free in {disk['path']}",
     ]
 

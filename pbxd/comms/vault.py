@@ -173,6 +173,11 @@ class Vault:
         await self.database.run(f"entering {draft.id}", enter)
         return stored
 
+    async def discard(self, name: str) -> None:
+        """Delete the file of an object that got no row, and that nobody will put again."""
+        if await self.find(name) is None:
+            await self.in_thread(lambda: self._unlink(self.path(name)))
+
     async def open(self, name: str) -> BinaryIO:
         """The object in the clear, as a seekable file in memory that no other process can open. Close it.
 
@@ -243,17 +248,17 @@ class Vault:
             if path.parent.is_dir():
                 sync_folder(path.parent)
 
-    async def recover(self) -> Recovered:
-        """Put in order what a kill or a power cut left. To be called before anything is put."""
+    async def recover(self, remade: tuple[str, ...] = ()) -> Recovered:
+        """Put in order what a kill or a power cut left. To be called before anything is put. `remade`: see `schema.Part`."""
         rows = {row.id for row in await self.database.fetch(select(objects.c.id))}
         gone = {row.id for row in await self.database.fetch(select(shredded.c.id))}
-        found = await self.in_thread(lambda: self._look(rows, gone))
+        found = await self.in_thread(lambda: self._look(rows, gone, remade))
         await self.erase()
         if found.missing:
             log.error("objects of the vault are missing", objects=found.missing)
         return found
 
-    def _look(self, rows: set[str], gone: set[str]) -> Recovered:
+    def _look(self, rows: set[str], gone: set[str], remade: tuple[str, ...]) -> Recovered:
         seen: set[str] = set()
         unfinished = leftover = 0
         unknown = []
@@ -268,6 +273,9 @@ class Vault:
                 elif name in gone:
                     self._unlink(path)
                     leftover += 1
+                elif remade and name.startswith(remade):
+                    self._unlink(path)
+                    unfinished += 1
                 else:
                     unknown.append(name)
         return Recovered(unfinished, leftover, unknown, sorted(rows - seen))
@@ -279,6 +287,8 @@ class Vault:
             with file_errors(f"moving {name}"):
                 place = self.folder / "orphans"
                 make_folder(place)
+                if not self.path(name).exists():
+                    return  # another user of the store has found it too
                 self.path(name).rename(place / f"{name}.age")
                 sync_folder(place)
 

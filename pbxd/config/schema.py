@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
 
 from pbxd.config.agi import Agi
+from pbxd.config.chat import Chat, check_rooms
 from pbxd.config.comms import Comms
 from pbxd.config.part import RESTART, Part, at_start
 from pbxd.config.people import PersonEntry, check_people
@@ -232,6 +233,7 @@ class Config(Part):
     doctor: Doctor = Field(default_factory=Doctor)
     agi: Agi = Field(default_factory=Agi)
     voicemail: Voicemail = Field(default_factory=Voicemail)
+    chat: Annotated[Chat, AfterValidator(check_rooms)] = Field(default_factory=Chat)
 
 
 def keys(model: type[BaseModel] = Config, prefix: str = "") -> dict[str, Any]:

@@ -27,3 +27,13 @@ def only(request: Request, *known: str) -> None:
     unknown = sorted(set(request.query_params) - set(known))
     if unknown:
         raise ControlError(f"unknown parameter {', '.join(unknown)}; there are {', '.join(known) or 'none'}")
+
+
+async def body(request: Request, limit: int, what: str) -> bytes:
+    """The body of a request. ControlError if it is longer than `limit` bytes, as soon as that is known."""
+    data = bytearray()
+    async for part in request.stream():
+        data += part
+        if len(data) > limit:
+            raise ControlError(f"the {what} has more than {limit} bytes")
+    return bytes(data)
