@@ -30,14 +30,15 @@ from pbxd.settings import (
     monitor_settings,
     recorder_rules,
     site_of,
+    voicemail_rules,
     zone_of,
 )
-from pbxd.voicemail.service import Voicemail
 
 if TYPE_CHECKING:
     from pbxd.chat.service import ChatService
     from pbxd.comms.host import CommsHost
     from pbxd.recording.service import RecordingService
+    from pbxd.voicemail.service import Voicemail
 
 log = structlog.get_logger("pbxd.communications")
 
@@ -52,11 +53,11 @@ class CommunicationServices:
         self.agi = AgiService(config.agi, zone_of(config))
         self.monitor = self._monitor(live) if config.recording.enabled else None
         self.agi.services.recorder, self.agi.services.announcement = self.monitor, config.recording.announcement
-        self.comms = self._host()
-        self.recordings = self._archive()
+        self.comms = self._store()
+        self.recordings = self._recordings()
         self._chat_settings = chat_settings(config)
         self.chat = self.agi.services.chat = self._chats()
-        self.voicemail = Voicemail(config.voicemail.spool, ami)
+        self.voicemail = self._voicemail()
 
     def parts(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What is to be kept running, by name."""
@@ -95,6 +96,8 @@ class CommunicationServices:
         self.config = config
         self.agi.configure(config.agi, zone_of(config))
         self._chat_settings = chat_settings(config)
+        if self.voicemail is not None:
+            self.voicemail.configure()
 
     async def drain(self) -> None:
         """Begin nothing new; what people are in the middle of gets a moment."""
@@ -115,7 +118,7 @@ class CommunicationServices:
             "comms": None if self.comms is None else self.comms.status(),
             "chat": None if self.chat is None else self.chat.status(),
             "agi": self.agi.status(),
-            "voicemail": self.voicemail.status(),
+            "voicemail": None if self.voicemail is None else self.voicemail.status(),
         }
 
     def findings(self, status: dict[str, Any]) -> list[doctor.Finding]:
@@ -124,6 +127,7 @@ class CommunicationServices:
             doctor.recording(status["recording"]),
             *doctor.communications(status["comms"], status["recordings"], self.config.doctor.disk_low),
             doctor.chat(status["chat"]),
+            *doctor.voicemail(status["voicemail"]),
         ]
 
     def _monitor(self, live: LiveState) -> Monitor:
@@ -140,22 +144,26 @@ class CommunicationServices:
         if self.recordings is not None:
             self.recordings.notice(name)
 
-    def _host(self) -> CommsHost | None:
-        """The store of communications, where something is kept; nowhere else is it loaded, for it costs memory."""
-        if not (self.config.recording.enabled or self.config.chat.enabled):
+    def _store(self) -> CommsHost | None:
+        """The store of communications, where something is kept in it; nowhere else is it loaded, for it costs memory.
+
+        It has the tables of all services, those that are off too: what was kept before is still in it, and a new key seals it anew.
+        """
+        if self.monitor is None and not (self.config.voicemail.enabled or self.config.chat.enabled):
             return None
         from pbxd.chat.schema import CHAT  # noqa: PLC0415
         from pbxd.comms.host import CommsHost  # noqa: PLC0415
         from pbxd.recording.catalogue import CATALOGUE  # noqa: PLC0415
+        from pbxd.voicemail.archive import VOICEMAIL  # noqa: PLC0415
 
         return CommsHost(
             comms_settings(self.config, self._credentials),
             lambda: Directory(self.config.people),
             lambda: self.config.comms.keep_audit,
-            [CATALOGUE, CHAT],  # also where one of them is off: a new key has to reach what is there of it
+            [CATALOGUE, VOICEMAIL, CHAT],
         )
 
-    def _archive(self) -> RecordingService | None:
+    def _recordings(self) -> RecordingService | None:
         if self.monitor is None or self.comms is None:
             return None
         from pbxd.recording.service import RecordingService  # noqa: PLC0415
@@ -168,3 +176,11 @@ class CommunicationServices:
         from pbxd.chat.service import ChatService  # noqa: PLC0415
 
         return ChatService(self.comms, lambda: self._chat_settings, self._ami)
+
+    def _voicemail(self) -> Voicemail | None:
+        voicemail = self.config.voicemail
+        if not voicemail.enabled or self.comms is None:
+            return None
+        from pbxd.voicemail.service import Voicemail  # noqa: PLC0415
+
+        return Voicemail(self.comms, voicemail.spool, self._ami, lambda: voicemail_rules(self.config))

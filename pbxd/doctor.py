@@ -114,6 +114,27 @@ def chat(status: dict[str, Any] | None) -> Finding:
     return ok("chat", f"{status['messages']} messages in {status['rooms']} rooms, {status['waiting']} wait for a phone")
 
 
+def voicemail(status: dict[str, Any] | None) -> list[Finding]:
+    """Mailboxes: can they be read, are messages where they should be, are people told; nothing, where it is off."""
+    if status is None:
+        return []
+    if status["last_error"]:
+        remedy = "let pbxd's user read voicemail.spool: see docs/voicemail.md"
+        return [Finding("voicemail", "fault", status["last_error"], remedy)]
+    found = []
+    if status["upkeep"]["error"]:
+        remedy = "mend that; pbxd goes on by itself, and until then messages stay where they are"
+        found.append(Finding("voicemail", "warning", status["upkeep"]["error"], remedy))
+    if status["notices"]["error"]:
+        remedy = "see reports.mail and the addresses in voicemail.boxes; pbxd tries again"
+        found.append(Finding("notices", "warning", status["notices"]["error"], remedy))
+    if status["unwatched"]:
+        remedy = "raise fs.inotify.max_user_watches; until then changes are seen after a minute"
+        found.append(Finding("voicemail", "warning", "the kernel has no watch left for the spool", remedy))
+    number = f"{status['messages']} messages in {status['spool']}, {status['archived']} archived"
+    return found or [ok("voicemail", f"{number}, {status['held_boxes']} mailboxes held")]
+
+
 def cel(path: Path, now: float, live_calls: int) -> Finding:
     """The CEL journal: can it be read, and is it written?"""
     folder = path.parent

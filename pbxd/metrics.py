@@ -34,13 +34,17 @@ GAUGES = {
     ("live", "calls"): ("pbxd_live_calls", "calls in progress as AMI tells"),
     ("agi", "running"): ("pbxd_agi_running", "FastAGI sessions in progress"),
     ("agi", "scripts_running"): ("pbxd_agi_scripts_running", "AGI scripts in progress"),
-    ("voicemail", "messages"): ("pbxd_voicemail_messages", "voice messages in all mailboxes"),
-    ("voicemail", "new"): ("pbxd_voicemail_new", "voice messages that nobody has heard"),
     ("disk", "free"): ("pbxd_disk_free_bytes", "free space where the store is"),
 }
 
 
 OPTIONAL = {  # where something is kept
+    ("voicemail", "messages"): ("pbxd_voicemail_messages", "voice messages in all mailboxes"),
+    ("voicemail", "new"): ("pbxd_voicemail_new", "voice messages that nobody has heard"),
+    ("voicemail", "archived"): ("pbxd_voicemail_archived", "voice messages in the archive"),
+    ("voicemail", "leaving"): ("pbxd_voicemail_leaving", "voice messages on their way there"),
+    ("voicemail", "troubled"): ("pbxd_voicemail_troubled", "1 while messages are not where they should be"),
+    ("voicemail", "untold"): ("pbxd_voicemail_untold", "1 while mails that tell of messages wait"),
     ("recordings", "recordings"): ("pbxd_recordings", "recordings in the vault"),
     ("recordings", "waiting"): ("pbxd_recordings_waiting", "recordings that wait in the spool"),
     ("recordings", "oldest"): ("pbxd_recordings_waiting_seconds", "how long the oldest of them has waited"),

@@ -6,25 +6,30 @@ import re
 from collections.abc import Callable
 from datetime import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pbxd.asterisk.manager import AmiSettings
 from pbxd.calls.site import Site, dial_pattern
 from pbxd.chat.rooms import Group, Plan
 from pbxd.chat.settings import ChatSettings
 from pbxd.comms.people import Directory
-from pbxd.comms.store import CommsSettings
 from pbxd.config.recording import RecordingRule
 from pbxd.config.schema import Config
 from pbxd.config.values import DAYS
 from pbxd.ingest import IngestSettings
+from pbxd.mail.server import described
 from pbxd.recording.monitor import MonitorSettings
 from pbxd.recording.policy import Consent, Hours, Mode, Rule
 from pbxd.recording.recorder import RecorderRules
-from pbxd.recording.retention import Keep
-from pbxd.recording.service import ArchiveSettings
 from pbxd.stats.periods import local_zone
 from pbxd.stats.question import ReportSettings
 from pbxd.stats.retention import Keep as KeepFigures
+from pbxd.voicemail.rules import BoxRule
+from pbxd.voicemail.rules import Rules as VoicemailRules
+
+if TYPE_CHECKING:  # they bring the store of communications, which a daemon that keeps nothing does without
+    from pbxd.comms.store import CommsSettings
+    from pbxd.recording.service import ArchiveSettings
 
 
 def ami_settings(config: Config) -> AmiSettings:
@@ -97,11 +102,15 @@ def recorder_rules(config: Config) -> RecorderRules:
 
 def comms_settings(config: Config, credentials: Path | None) -> CommsSettings:
     """Where the store of communications is, and its key."""
+    from pbxd.comms.store import CommsSettings  # noqa: PLC0415
+
     return CommsSettings(config.comms.folder, config.comms.key_file, credentials)
 
 
 def archive_settings(config: Callable[[], Config]) -> ArchiveSettings:
     """How recordings are kept; what a reload changes is asked for each time."""
+    from pbxd.recording.retention import Keep  # noqa: PLC0415
+    from pbxd.recording.service import ArchiveSettings  # noqa: PLC0415
 
     def keep() -> Keep:
         recording = config().recording
@@ -120,6 +129,25 @@ def chat_settings(config: Config) -> ChatSettings:
     )
     plan = Plan(groups, config.site.phones, frozenset(chat.mute), chat.phones)
     return ChatSettings(Directory(config.people), plan, chat.keep, chat.longest, chat.attachment)
+
+
+def voicemail_rules(config: Config) -> VoicemailRules:
+    """How long voice messages stay where they are, and who is told of them."""
+    voicemail, mail = config.voicemail, config.reports.mail
+    general = BoxRule(archive_after=voicemail.archive_after, keep=voicemail.keep)
+    boxes = {
+        entry.box: BoxRule(
+            mail=entry.mail,
+            sound=entry.notice == "sound",
+            archive_after=general.archive_after if entry.archive_after is None else entry.archive_after,
+            keep=general.keep if entry.keep is None else entry.keep,
+        )
+        for entry in voicemail.boxes
+    }
+    return VoicemailRules(
+        general, boxes, voicemail.archive_new, described(mail) if mail.host else None, mail.sender or "",
+        config.site.name, zone_of(config),
+    )  # fmt: skip
 
 
 def _rule(rule: RecordingRule) -> Rule:

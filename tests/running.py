@@ -28,10 +28,11 @@ class Running:
         self.config.write_text(CONFIG.format(folder=folder))
         self.journal = folder / "log" / "pbxd.csv"
         self.journal.parent.mkdir()
+        self.interpreter = [sys.executable]
         self.process: subprocess.Popen[str] | None = None
 
     def start(self, **extra: str) -> None:
-        command = [sys.executable, "-m", "pbxd.cli.daemon", "run", "-c", str(self.config)]
+        command = [*self.interpreter, "-m", "pbxd.cli.daemon", "run", "-c", str(self.config)]
         with (self.folder / "log.json").open("a") as log:
             self.process = subprocess.Popen(command, stderr=log, env=environment() | extra, text=True)
         wait_until(lambda: self.ctl("status").returncode == 0, "pbxd to answer")

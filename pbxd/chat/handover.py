@@ -7,11 +7,13 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from pbxd.chat.message import Message
 from pbxd.chat.service import ChatService, seen, thing_of
-from pbxd.chat.store import Entry, Span
+from pbxd.chat.store import ChatStore, Entry, Span
 from pbxd.comms.people import Person, Thing, may
+from pbxd.comms.store import Communications
 from pbxd.comms.zipping import File
 from pbxd.errors import CommsError
 
@@ -48,6 +50,17 @@ async def _files(service: ChatService, whose: str, entries: list[Entry], of: str
             if (file := message.attachment) is not None:
                 name = UNSAFE.sub("_", file.name).strip(". ") or "file"
                 yield File(f"{folder}/attachments/{message.number}-{name}", message.at, _content(service, file.id))
+
+
+async def texts(comms: Communications) -> AsyncIterator[tuple[str, int, Any]]:
+    """All chats of a store, a page of messages at a time: a file's name, a time (µs), what is to be in it."""
+    store = ChatStore(comms)
+    for entry in await store.entries():
+        span = Span(entry.name)
+        while page := await store.history(span):
+            name = f"chat/{entry.name}/{page[0].number}-{page[-1].number}.json"
+            yield name, page[-1].at, _facts(entry) | {"messages": [message.as_json() for message in page]}
+            span = replace(span, after=page[-1].number)
 
 
 def _facts(entry: Entry) -> dict[str, object]:

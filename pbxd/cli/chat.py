@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import typer
 
-from pbxd.cli.recordings import save
+from pbxd.cli.save import save
 from pbxd.cli.when import moment
 
 app = typer.Typer(no_args_is_help=True)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +10,7 @@ from urllib.parse import quote
 
 import typer
 
+from pbxd.cli.save import save
 from pbxd.cli.when import moment
 from pbxd.errors import ControlError
 
@@ -126,22 +124,3 @@ def offset(text: str) -> int:
     for part in parts:
         seconds = seconds * 60 + int(part)
     return seconds
-
-
-def save(content: Iterator[bytes], output: Path | None) -> None:
-    """Write what comes, to a file that is one's own alone or to standard output. ControlError if it cannot be written."""
-    if output is None:
-        if sys.stdout.isatty():
-            raise ControlError("this is no text: give it a file with -o, or a pipe")
-        for data in content:
-            sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-        return
-    first = next(content, b"")  # a refusal comes before there is a file
-    try:
-        with os.fdopen(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(first)
-            for data in content:
-                file.write(data)
-    except OSError as error:
-        raise ControlError(f"{output} cannot be written: {error.strerror}") from error

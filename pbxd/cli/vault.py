@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pbxd.cli.recordings import Json, Output, save
+from pbxd.cli.recordings import Json, Output
+from pbxd.cli.save import save
 from pbxd.cli.when import moment
 
 app = typer.Typer(no_args_is_help=True)

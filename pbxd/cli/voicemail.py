@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import typer
 
+from pbxd.cli.save import save, save_whole
 from pbxd.errors import ControlError
 
 app = typer.Typer(no_args_is_help=True)
@@ -23,9 +24,15 @@ MessageId = Annotated[str, typer.Argument(help="The message's id, as `list` show
 PLAYERS = (("aplay", "-q"), ("play", "-q"), ("paplay",))  # what may play a file here, with its options
 
 
-def line(found: dict[str, Any]) -> str:
+def line(found: dict[str, Any] | None) -> str:
     """Voicemail's status on one line."""
-    return str(found["last_error"]) or f"{found['new']} new of {found['messages']} messages in {found['boxes']} boxes"
+    if found is None:
+        return "off: voicemail.enabled is false"
+    error = found["last_error"] or found["upkeep"]["error"] or found["notices"]["error"]
+    number = (
+        f"{found['new']} new of {found['messages']} messages in {found['boxes']} boxes, {found['archived']} archived"
+    )
+    return f"{number}; {error}" if error else number
 
 
 def route(box: str, name: str, what: str = "") -> str:
@@ -33,14 +40,20 @@ def route(box: str, name: str, what: str = "") -> str:
     return f"/v1/voicemail/messages/{quote(box, safe='')}/{quote(name, safe='')}" + (f"/{what}" if what else "")
 
 
+def box_route(box: str) -> str:
+    """The route of a mailbox's hold."""
+    return f"/v1/voicemail/boxes/{quote(box, safe='')}/hold"
+
+
 def row(message: dict[str, Any]) -> str:
     """A message on one line."""
     when = datetime.fromtimestamp(message["when"]).astimezone()
     who = " ".join(filter(None, (message["caller"], message["caller_name"]))) or "unknown"
     mark = "!" if message["urgent"] else "*" if message["new"] else " "
+    held = f"  held: {message['hold']}" if message["hold"] else ""
     return (
         f"{mark} {message['id']:24} {message['box']:16} {message['folder']:8} {when:%Y-%m-%d %H:%M:%S} "
-        f"{message['duration']:4} s  {who}"
+        f"{message['duration']:4} s  {who}{held}"
     )
 
 
@@ -49,10 +62,14 @@ def list_messages(
     context: typer.Context,
     box: Annotated[str, typer.Argument(help="101, or 101@context; all boxes without it.")] = "",
     folder: Annotated[str, typer.Option(help="Only this folder: INBOX, Old, Work …")] = "",
+    archived: Annotated[
+        bool, typer.Option("--archived", help="Those in the archive, not those in the mailbox.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Messages, the newest first; * is new, ! urgent."""
-    found = context.obj.get("/v1/voicemail/messages", box=box, folder=folder)["messages"]
+    """Messages that you may know of, the newest first; * is new, ! urgent."""
+    wanted = {"box": box, "folder": folder, "archived": "1" if archived else ""}
+    found = context.obj.get("/v1/voicemail/messages", **wanted)["messages"]
     typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(map(row, found)) or "no messages")
 
 
@@ -76,13 +93,13 @@ def play(
         Path | None, typer.Option("--output", "-o", help="Into this file instead; - is standard output.")
     ] = None,
 ) -> None:
-    """Play a message here. It stays new: marking it is `mark`."""
-    data, form = context.obj.file(route(box, message, "sound"))
+    """Play a message here, from the mailbox or the archive. It stays new: marking it is `mark`."""
+    data, form = context.obj.file(route(box, message, "sound"), download="" if output is None else "1")
     if output is not None:
         if str(output) == "-":
             sys.stdout.buffer.write(data)
         else:
-            output.write_bytes(data)
+            save(iter([data]), output)
             typer.echo(f"{len(data)} bytes of {form} in {output}")
         return
     player = next((command for command in PLAYERS if shutil.which(command[0])), None)
@@ -140,7 +157,58 @@ def delete(
     """Delete a message, for good."""
     if not yes:
         typer.confirm(f"delete {message} of {box} for good?", abort=True)
-    typer.echo(f"deleted: {row(context.obj.delete(route(box, message)))}")
+    context.obj.delete(route(box, message))
+    typer.echo("deleted")
+
+
+@app.command()
+def archive(context: typer.Context, box: BoxName, message: MessageId) -> None:
+    """Move a message into the archive now: encrypted, and out of the phone's reach."""
+    typer.echo(row(context.obj.post(route(box, message, "archive"))))
+
+
+@app.command()
+def hold(
+    context: typer.Context,
+    box: BoxName,
+    message: Annotated[str, typer.Argument(help="The message's id; without it the whole mailbox.")] = "",
+    reason: Annotated[str, typer.Option(help="Which case it is for.")] = "",
+) -> None:
+    """Keep a message, or a mailbox and all that comes into it, until it is released; by phone too."""
+    context.obj.post(route(box, message, "hold") if message else box_route(box), reason=reason)
+    typer.echo("held")
+
+
+@app.command()
+def release(
+    context: typer.Context,
+    box: BoxName,
+    message: Annotated[str, typer.Argument(help="The message's id; without it the whole mailbox.")] = "",
+) -> None:
+    """Take a hold off."""
+    if message:
+        context.obj.post(route(box, message, "release"))
+    else:
+        context.obj.delete(box_route(box))
+    typer.echo("released")
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The tar file; - is standard output.")],
+    person: Annotated[str, typer.Option(help="Name of a person in `people`.")] = "",
+    box: Annotated[str, typer.Option(help="A mailbox: 101, or 101@context.")] = "",
+) -> None:
+    """All messages of a person or a mailbox with all that is known of them, greetings too, as one tar."""
+    if bool(person) == bool(box):
+        raise typer.BadParameter("say whose: --person or --box")
+    content = context.obj.stream("/v1/voicemail/export", person=person, box=box)
+    if str(output) == "-":
+        save(content, None)
+    else:
+        save_whole(content, output)
+        typer.echo(f"{output.stat().st_size} bytes in {output}")
 
 
 @app.command()
@@ -154,6 +222,7 @@ def boxes(context: typer.Context, as_json: Json = False) -> None:
         greetings = ", ".join(box["greetings"]) or "no greeting of its own"
         typer.echo(
             f"{box['box']:16} {box['name']:24} {box['new']:4} new {box['old']:4} old  {box['mail'] or '-':24} {greetings}"
+            + (f"  held: {box['hold']}" if box["hold"] else "")
         )
 
 

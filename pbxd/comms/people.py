@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from pbxd.config.people import PersonEntry
 
 Role = Literal["user", "supervisor", "admin", "auditor", "root", "system", "nobody"]
 Kind = Literal["recording", "voicemail", "chat", "audit", "vault"]
 # see: that it is there, and its facts. export: content and facts of all that concerns a person. run: verify, rekey, status.
-Action = Literal["see", "play", "download", "export", "delete", "hold", "release", "send", "run"]
+# change, of a mailbox: mark, move and archive messages, set greetings. send: forward them; write in a chat.
+Action = Literal["see", "play", "download", "export", "delete", "hold", "release", "send", "change", "run"]
 CONTENT: frozenset[Action] = frozenset({"play", "download", "export"})
 
 
@@ -50,11 +51,11 @@ class Decision:
     reason: str
 
 
-ALL: frozenset[Action] = frozenset({"see", "play", "download", "export", "delete", "hold", "release", "send", "run"})
+ALL: frozenset[Action] = frozenset(get_args(Action))
 NONE: frozenset[Action] = frozenset()
 OWN: dict[Kind, frozenset[Action]] = {  # what people may do with their own; nobody is an owner of audit and vault
     "recording": frozenset({"see", "play", "download", "export"}),
-    "voicemail": frozenset({"see", "play", "download", "export", "delete", "send"}),
+    "voicemail": frozenset({"see", "play", "download", "export", "delete", "send", "change"}),
     "chat": frozenset({"see", "play", "download", "export", "delete", "send"}),
 }
 TEAM: dict[Kind, frozenset[Action]] = {  # what supervisors may do with their teams'
@@ -64,7 +65,7 @@ TEAM: dict[Kind, frozenset[Action]] = {  # what supervisors may do with their te
 OFFICE: dict[Role, dict[Kind, frozenset[Action]]] = {  # what comes with the role, whoever's it is
     "admin": {
         "recording": frozenset({"see", "delete", "hold", "release"}),
-        "voicemail": frozenset({"see", "delete", "hold", "release"}),
+        "voicemail": frozenset({"see", "delete", "hold", "release", "change"}),
         "chat": frozenset({"see", "delete", "hold", "release"}),
         "vault": frozenset({"see", "run"}),
     },
@@ -104,13 +105,19 @@ def _why_not(person: Person, action: Action, thing: Thing) -> str:
     return f"{what}: it is not theirs"
 
 
+def full_mailbox(name: str) -> str:
+    """`101@default` of `101`: a mailbox of another context is another's."""
+    return name if "@" in name else f"{name}@default"
+
+
 class Directory:
     """The people of a configuration."""
 
     def __init__(self, people: Sequence[PersonEntry]) -> None:
         self._people = {
             entry.name: Person(
-                entry.name, entry.role, entry.full_name, frozenset(entry.extensions), frozenset(entry.mailboxes),
+                entry.name, entry.role, entry.full_name, frozenset(entry.extensions),
+                frozenset(map(full_mailbox, entry.mailboxes)),
                 frozenset(entry.teams), frozenset(entry.supervises),
             )
             for entry in people
@@ -134,11 +141,12 @@ class Directory:
     def owners(self, extensions: Iterable[str] = (), mailbox: str = "") -> tuple[frozenset[str], frozenset[str]]:
         """The names of those whose extensions or mailbox these are, and their teams: `Thing.owners` and `Thing.teams`.
 
-        A mailbox that is several people's is nobody's own: it is their teams'.
+        A mailbox is `101` or `101@context`; one that is several people's is nobody's own: it is their teams'.
         """
         numbers = frozenset(extensions)
         found = [person for person in self._people.values() if person.extensions & numbers]
-        holders = [person for person in self._people.values() if mailbox and mailbox in person.mailboxes]
+        box = full_mailbox(mailbox)
+        holders = [person for person in self._people.values() if mailbox and box in person.mailboxes]
         own = found + (holders if len(holders) == 1 else [])
         return (
             frozenset(person.name for person in own),

@@ -71,7 +71,7 @@ class Communications:
         vault = None
         try:
             vault = Vault(settings.folder, database, await _key(database, settings, clock), clock)
-            recovered = await vault.recover()
+            recovered = await vault.recover(tuple(part.remade for part in parts if part.remade))
         except BaseException:
             if vault is not None:
                 await vault.close()

@@ -13,7 +13,7 @@ from sqlalchemy import Column, Select, Table, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pbxd.comms import keys
-from pbxd.comms.schema import objects
+from pbxd.comms.schema import objects, parts
 from pbxd.comms.schema import store as store_table
 from pbxd.comms.store import Communications
 from pbxd.comms.vault import Stored
@@ -97,8 +97,15 @@ async def rekey(store: Communications) -> dict[str, Any]:
     """Give the store a new key: everything sealed is sealed anew in one transaction; objects are not touched.
 
     A kill at any moment leaves the old key or the new one, and the database agrees with the file (`keys.find`).
-    StoreKeyError if the key cannot be replaced; CommsError if the transaction failed: then the old key holds.
+    StoreKeyError if the key cannot be replaced; CommsError if the transaction failed, or the store has tables that nobody opened
+    here and that would keep the old key: then the old key holds.
     """
+    opened = {part.name for part in store.database.parts}
+    unopened = {row.name for row in await store.database.fetch(select(parts.c.name))} - opened
+    if unopened:
+        raise CommsError(
+            f"the store has {', '.join(sorted(unopened))} too, which this pbxd does not know: upgrade it first"
+        )
     vault = store.vault
     old = vault.key
     new = await vault.in_thread(lambda: keys.stage(old))

@@ -248,17 +248,17 @@ class Vault:
             if path.parent.is_dir():
                 sync_folder(path.parent)
 
-    async def recover(self) -> Recovered:
-        """Put in order what a kill or a power cut left. To be called before anything is put."""
+    async def recover(self, remade: tuple[str, ...] = ()) -> Recovered:
+        """Put in order what a kill or a power cut left. To be called before anything is put. `remade`: see `schema.Part`."""
         rows = {row.id for row in await self.database.fetch(select(objects.c.id))}
         gone = {row.id for row in await self.database.fetch(select(shredded.c.id))}
-        found = await self.in_thread(lambda: self._look(rows, gone))
+        found = await self.in_thread(lambda: self._look(rows, gone, remade))
         await self.erase()
         if found.missing:
             log.error("objects of the vault are missing", objects=found.missing)
         return found
 
-    def _look(self, rows: set[str], gone: set[str]) -> Recovered:
+    def _look(self, rows: set[str], gone: set[str], remade: tuple[str, ...]) -> Recovered:
         seen: set[str] = set()
         unfinished = leftover = 0
         unknown = []
@@ -273,6 +273,9 @@ class Vault:
                 elif name in gone:
                     self._unlink(path)
                     leftover += 1
+                elif remade and name.startswith(remade):
+                    self._unlink(path)
+                    unfinished += 1
                 else:
                     unknown.append(name)
         return Recovered(unfinished, leftover, unknown, sorted(rows - seen))
@@ -284,8 +287,6 @@ class Vault:
             with file_errors(f"moving {name}"):
                 place = self.folder / "orphans"
                 make_folder(place)
-                if not self.path(name).exists():
-                    return  # another user of the store has found it too
                 self.path(name).rename(place / f"{name}.age")
                 sync_folder(place)
 

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from pbxd.config.people import PersonEntry
 from pbxd.config.schema import Config, Schedule, keys, value_of
 from pbxd.config.secrets import find_password, find_secret
+from pbxd.config.voicemail import MailboxEntry
 from pbxd.errors import ConfigError
 
 Places = dict[tuple[str, ...], str]  # path of keys -> "file:line"
@@ -50,6 +51,7 @@ def load_with_notes(path: Path, *, credentials: Path | None = None) -> Loaded:
     config = check(tree, places, problems, path)
     warnings: list[str] = []
     if config is not None:
+        problems.extend(untold(config, places, path))
         config = find_secret(config, credentials, places.get(("ami", "secret_file"), str(path)), problems, warnings)
         where = places.get(("reports", "mail", "password_file"), str(path))
         config = find_password(config, credentials, where, problems, warnings)
@@ -59,6 +61,17 @@ def load_with_notes(path: Path, *, credentials: Path | None = None) -> Loaded:
     if problems or config is None:
         raise ConfigError(sorted(set(problems), key=by_place))
     return Loaded(config, tuple(warnings), tuple(files))
+
+
+def untold(config: Config, places: Places, path: Path) -> list[str]:
+    """Mailboxes whose messages are to be told of by mail, where there is no mail server."""
+    if config.reports.mail.host and config.reports.mail.sender:
+        return []
+    keys_of = (("voicemail", "boxes", str(n), "mail") for n, entry in enumerate(config.voicemail.boxes) if entry.mail)
+    return [
+        f"{places.get(key, f'{path}:1')}: {'.'.join(key)}: mail needs reports.mail.host and reports.mail.sender"
+        for key in keys_of
+    ]
 
 
 def by_place(problem: str) -> tuple[str, int, str]:
@@ -186,6 +199,7 @@ def meant(location: tuple[str, ...]) -> str:
         f"reports.schedules.{n}.{name}" for n in location if n.isdecimal() for name in Schedule.model_fields
     ]
     all_keys += [f"people.{n}.{name}" for n in location if n.isdecimal() for name in PersonEntry.model_fields]
+    all_keys += [f"voicemail.boxes.{n}.{name}" for n in location if n.isdecimal() for name in MailboxEntry.model_fields]
     group = ".".join(location[:-1])
     siblings = {
         key[len(group) + 1 :].split(".")[0] if group else key.split(".")[0] for key in all_keys if key.startswith(group)

@@ -45,7 +45,7 @@ class VaultRoutes:
 
     def _host(self) -> CommsHost:
         if self._subject.comms is None:
-            raise CommsError("nothing is kept: neither recordings nor chats are enabled")
+            raise CommsError("nothing is kept: no service that keeps something is enabled")
         return self._subject.comms
 
     async def status(self, _request: Request) -> Response:
@@ -68,11 +68,14 @@ class VaultRoutes:
 
     async def export(self, request: Request) -> Response:
         """GET /v1/vault/export: a tar of everything, in the clear"""
+        from pbxd.chat.handover import texts  # noqa: PLC0415
         from pbxd.recording.catalogue import Catalogue  # noqa: PLC0415
         from pbxd.recording.handover import whole_vault  # noqa: PLC0415
+        from pbxd.voicemail.archive import Archive  # noqa: PLC0415
 
         store = await self._claimed(request, "export", "vault", "export")
-        content = whole_vault(store, Catalogue(store.database, store.vault))
+        facts = [Catalogue(store.database, store.vault).facts, Archive(store).facts]
+        content = whole_vault(store, facts, texts(store))
         return StreamingResponse(content, media_type="application/x-tar")
 
     async def audit(self, request: Request) -> Response:

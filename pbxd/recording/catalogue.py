@@ -240,6 +240,11 @@ class Catalogue:
         rows = await self._database.fetch(select(damaged).order_by(damaged.c.at.desc()).limit(PAGE))
         return [{"id": row.id, "at": row.at, "reason": row.reason} for row in rows]
 
+    async def facts(self, name: str) -> dict[str, Any] | None:
+        """All that is known of a recording, by the id of its object; None if there is none such."""
+        entry = await self.find(name)
+        return None if entry is None else as_json(entry) | self.details(entry)
+
     def details(self, entry: Entry) -> dict[str, Any]:
         """What is sealed in an entry."""
         opened: dict[str, Any] = json.loads(self._vault.unseal(entry.details))

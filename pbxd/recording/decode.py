@@ -6,8 +6,8 @@ import os
 import sys
 
 from pbxd.errors import RecordingError
+from pbxd.lifeline import die_with
 from pbxd.recording.encode import wav
-from pbxd.recording.worker import die_with
 
 
 def main() -> None:

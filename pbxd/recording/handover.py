@@ -6,14 +6,14 @@ import json
 import tarfile
 import time
 import zipfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
 from pbxd.comms import upkeep
 from pbxd.comms.store import Communications
 from pbxd.errors import ObjectDamaged, ObjectGone
-from pbxd.recording.catalogue import Catalogue, Entry, as_json
+from pbxd.recording.catalogue import Entry, as_json
 from pbxd.recording.library import CHUNK, Library
 
 SUFFIX = {"opus": "ogg", "flac": "flac"}
@@ -80,8 +80,18 @@ def _chunks(file: BinaryIO) -> Iterator[bytes]:
         yield data
 
 
-async def whole_vault(store: Communications, catalogue: Catalogue) -> AsyncIterator[bytes]:
-    """A tar of all that is in the vault, in the clear: kind/id, for recordings id.json too. errors.json has what failed."""
+Facts = Callable[
+    [str], Awaitable[dict[str, Any] | None]
+]  # what is known of an object, by its id; None of one that is another's
+
+
+async def whole_vault(
+    store: Communications, facts: Sequence[Facts], *texts: AsyncIterator[tuple[str, int, Any]]
+) -> AsyncIterator[bytes]:
+    """A tar of all that is in the vault, in the clear: kind/id, and id.json of what `facts` know. errors.json has what failed.
+
+    `texts` are what the database holds beside them: names, times (µs) and what is written as JSON.
+    """
     errors: dict[str, str] = {}
     async for stored in upkeep.listed(store):
         try:
@@ -94,13 +104,22 @@ async def whole_vault(store: Communications, catalogue: Catalogue) -> AsyncItera
             for part in _chunks(file):
                 yield part
             yield bytes(-stored.length % tarfile.BLOCKSIZE)
-        entry = await catalogue.find(stored.id)
-        if entry is not None:
-            for part in _small(f"{stored.kind}/{stored.id}.json", as_json(entry) | catalogue.details(entry), stored.at):
-                yield part
+        for known in [await one(stored.id) for one in facts]:
+            if known is not None:
+                for part in _small(f"{stored.kind}/{stored.id}.json", known, stored.at):
+                    yield part
+    async for part in _texts(*texts):
+        yield part
     for part in _small("errors.json", errors, int(store.vault.clock() * 1_000_000)):
         yield part
     yield bytes(2 * tarfile.BLOCKSIZE)
+
+
+async def _texts(*texts: AsyncIterator[tuple[str, int, Any]]) -> AsyncIterator[bytes]:
+    for several in texts:
+        async for name, at, value in several:
+            for part in _small(name, value, at):
+                yield part
 
 
 def _header(name: str, size: int, at: int) -> bytes:

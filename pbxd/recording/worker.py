@@ -10,11 +10,8 @@ and its answer `{"size", "length", "sha256", "frames", "rate"}` of the encrypted
 
 from __future__ import annotations
 
-import ctypes
 import json
-import os
 import shutil
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,19 +20,12 @@ from pbxd.comms.encrypted import encrypt_file
 from pbxd.comms.files import FULL, make_folder
 from pbxd.comms.priority import lower_this_thread
 from pbxd.errors import PbxdError, RecordingDamaged
+from pbxd.lifeline import die_with
 from pbxd.recording.manifest import parse
 
-PR_SET_PDEATHSIG = 1  # prctl(2)
 ENCODED = "encoded.half"
 NEARLY_NOTHING = 1024**2  # bytes
 SLACK = 0.05  # s by which an encoded file's length may differ
-
-
-def die_with(parent: int) -> None:
-    """Be killed when the parent is."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def work(job: dict[str, Any]) -> dict[str, Any]:

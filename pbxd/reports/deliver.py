@@ -1,8 +1,6 @@
 """Draws one report and mails it, as a process of its own: `python -m pbxd.reports.deliver`, a job as JSON on standard input.
 
-So the daemon never loads what draws, and no fault of a font or a mail server reaches it. One line of JSON on standard output says
-what came of it: {"result": "sent" | "already" | "deferred" | "refused" | "failed", "refused": {address: reason}, "error": text}.
-The exit code says it too (sysexits.h).
+So the daemon never loads what draws, and no fault of a font or a mail server reaches it. What came of it: see `pbxd.mail.errand`.
 """
 
 from __future__ import annotations
@@ -16,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from pbxd.errors import MailDeferred, MailRefused, ReportError
+from pbxd.mail.errand import outcome, tell
+from pbxd.mail.server import server_of
+from pbxd.mail.smtp import send
 from pbxd.reports.deliveries import Deliveries
 from pbxd.reports.letter import compose
-from pbxd.reports.mail import Server, send
 from pbxd.reports.table import read_report
 
-EXIT = {"sent": 0, "already": 0, "failed": 65, "deferred": 75, "refused": 77}  # EX_DATAERR, EX_TEMPFAIL, EX_NOPERM
 NICE = 10  # calls go first
 
 
@@ -30,27 +29,23 @@ def deliver(job: dict[str, Any]) -> dict[str, Any]:
     try:
         deliveries = Deliveries(Path(job["state"]))
         name, due, to = str(job["schedule"]), int(job["due"]), [str(address) for address in job["to"]]
-        server = Server(**(job["server"] | {"ca_file": job["server"]["ca_file"] and Path(job["server"]["ca_file"])}))
+        server = server_of(job["server"])
         with deliveries.locked():
             if deliveries.read().get(name, 0) >= due:
-                return _outcome("already")
+                return outcome("already")
             message = compose(read_report(job["report"]), job["format"], job["sender"], to, due)
             commit = deliveries.prepare({name: due})
             refused = asyncio.run(send(message, to, server))
             commit()
     except MailDeferred as error:
-        return _outcome("deferred", error=str(error))
+        return outcome("deferred", error=str(error))
     except MailRefused as error:
-        return _outcome("refused", error=str(error))
+        return outcome("refused", error=str(error))
     except ReportError as error:
-        return _outcome("failed", error=str(error))
+        return outcome("failed", error=str(error))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        return _outcome("failed", error=f"this is no job: {type(error).__name__}: {error}")
-    return _outcome("sent", refused=refused)
-
-
-def _outcome(result: str, *, refused: dict[str, str] | None = None, error: str = "") -> dict[str, Any]:
-    return {"result": result, "refused": refused or {}, "error": error}
+        return outcome("failed", error=f"this is no job: {type(error).__name__}: {error}")
+    return outcome("sent", refused=refused)
 
 
 def main() -> None:
@@ -60,14 +55,10 @@ def main() -> None:
     try:
         job = json.load(sys.stdin)
     except ValueError as error:
-        found = _outcome("failed", error=f"this is no job: {error}")
+        found = outcome("failed", error=f"this is no job: {error}")
     else:
         found = deliver(job)
-    try:
-        print(json.dumps(found, ensure_ascii=False), flush=True)
-    except BrokenPipeError:  # the daemon is gone; what was delivered stands in the state file
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(EXIT[found["result"]])
+    sys.exit(tell(found))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
 import time as clocks
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +16,8 @@ import structlog
 from pbxd.backoff import backoff
 from pbxd.config.schema import Mail, Reports, Schedule
 from pbxd.errors import PbxdError, ReportError
+from pbxd.mail.errand import send_out
+from pbxd.mail.server import described
 from pbxd.reports.deliveries import Deliveries
 from pbxd.reports.schedule import Due, latest, upcoming
 from pbxd.reports.table import as_json
@@ -27,7 +27,6 @@ SECOND = 1_000_000  # µs
 LOOK = 60.0  # s after which the clock is looked at again: it may have been set, or the machine have slept
 FIRST, LONGEST = 60.0, 3600.0  # s between two tries of one delivery; one that was refused waits the longest at once
 PROCESS_LIMIT = 900.0  # s that one delivery may take, its own tries included
-STOP = 5.0  # s that a delivery under way has at our stop: its mail may just be being taken
 
 MakeReport = Callable[[str, int, int, str], Awaitable[Report]]  # name, start, end (microseconds UTC), by
 
@@ -138,7 +137,8 @@ class Scheduler:
         """One try of one delivery; a failure is logged and noted for the next."""
         try:
             report = await self.make_report(schedule.report, due.start, due.end, schedule.by)
-            outcome = await self._process(self._job(schedule, due, report))
+            job = json.dumps(self._job(schedule, due, report)).encode()
+            outcome = await send_out("pbxd.reports.deliver", job, PROCESS_LIMIT, env=self._environment())
         except PbxdError as error:
             outcome = {"result": "failed", "refused": {}, "error": str(error)}
         except Exception as error:
@@ -166,44 +166,9 @@ class Scheduler:
             "schedule": schedule.name,
             "due": due.at,
             "state": str(self.deliveries.path),
-            "server": {
-                "host": mail.host,
-                "port": mail.port,
-                "security": mail.security,
-                "username": mail.username,
-                "password": mail.password.get_secret_value() if mail.password else "",
-                "ca_file": str(mail.ca_file) if mail.ca_file else None,
-                "timeout": mail.timeout,
-            },
+            "server": described(mail),
         }
 
-    async def _process(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Have a process carry out the job; what it says of it. Passwords go by standard input, and are on no command line."""
-        # matplotlib keeps its list of fonts in its folder, and the home may be read-only; charts need no thread for each core
-        ours = {"MPLCONFIGDIR": str(self.deliveries.path.parent / "matplotlib"), "OPENBLAS_NUM_THREADS": "1"}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "pbxd.reports.deliver", env=os.environ | ours,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        talk = asyncio.ensure_future(process.communicate(json.dumps(job).encode()))
-        try:
-            said, complaint = await asyncio.wait_for(asyncio.shield(talk), PROCESS_LIMIT)
-        except asyncio.CancelledError:
-            await asyncio.wait([talk], timeout=STOP)
-            raise
-        except TimeoutError:
-            return {"result": "failed", "refused": {}, "error": f"it took more than {PROCESS_LIMIT:.0f} s"}
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await talk
-        try:
-            found: dict[str, Any] = json.loads(said)
-        except ValueError:
-            last = complaint.decode(errors="replace").strip().rpartition("\n")[2]
-            return {
-                "result": "failed",
-                "refused": {},
-                "error": f"the process ended with {process.returncode}: {last[:300]}",
-            }
-        return found
+    def _environment(self) -> dict[str, str]:
+        """matplotlib keeps its list of fonts in its folder, and the home may be read-only; charts need no thread for each core."""
+        return {"MPLCONFIGDIR": str(self.deliveries.path.parent / "matplotlib"), "OPENBLAS_NUM_THREADS": "1"}

@@ -67,10 +67,11 @@ def store_errors(what: str) -> Iterator[None]:
     """Database errors inside become StoreFull or StoreError, with `what` was tried."""
     try:
         yield
-    except DBAPIError as error:
-        text = str(error.orig or error)
-        full = isinstance(error.orig, sqlite3.OperationalError) and ("full" in text or "disk I/O" in text)
-        if full or getattr(error.orig, "sqlstate", None) in DISK_FULL:
+    except (DBAPIError, sqlite3.Error) as error:
+        cause = error if isinstance(error, sqlite3.Error) else error.orig
+        text = str(cause or error)
+        full = isinstance(cause, sqlite3.OperationalError) and ("full" in text or "disk I/O" in text)
+        if full or getattr(cause, "sqlstate", None) in DISK_FULL:
             raise StoreFull(f"{what}: {text}; free disk space, pbxd goes on by itself") from error
         raise StoreError(f"{what}: {text}") from error
     except OSError as error:  # the server is not there; a driver's TimeoutError is one too

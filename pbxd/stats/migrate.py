@@ -1,19 +1,30 @@
-"""Brings the store to the newest schema. Alembic is loaded only when there is something to do."""
+"""Brings the store to the newest schema: an empty one is made from the models, any other is migrated by a process of its own."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
-from sqlalchemy import text
+from sqlalchemy import Dialect, text
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.schema import CreateIndex, CreateTable
 
-from pbxd.errors import StoreError
+from pbxd.errors import StoreError, StoreFull
 from pbxd.stats.engine import database_path, open_engine
-from pbxd.stats.schema import HEAD
+from pbxd.stats.schema import HEAD, ONE_AT_A_TIME, Base
 
-MIGRATIONS = Path(__file__).parent / "migrations"
+VERSION = "alembic_version"  # Alembic's own table and its names, as it makes them
+VERSION_TABLE = (
+    f"CREATE TABLE {VERSION} (version_num VARCHAR(32) NOT NULL, CONSTRAINT {VERSION}_pkc PRIMARY KEY (version_num))"
+)
+STAMP = f"INSERT INTO {VERSION} (version_num) VALUES ('{HEAD}')"
 
 
 def version(url: str) -> str | None:
@@ -25,7 +36,7 @@ def version(url: str) -> str | None:
         return None
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
         try:
-            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            row = connection.execute(f"SELECT version_num FROM {VERSION}").fetchone()
         except sqlite3.DatabaseError as error:
             if "no such table" in str(error):
                 return None
@@ -37,12 +48,16 @@ async def _server_version(url: str) -> str | None:
     engine = open_engine(url, read_only=True)
     try:
         async with engine.connect() as connection:
-            if (await connection.execute(text("SELECT to_regclass('alembic_version')"))).scalar_one() is None:
-                return None
-            found = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar_one_or_none()
-            return None if found is None else str(found)
+            return await _version(connection)
     finally:
         await engine.dispose()
+
+
+async def _version(connection: AsyncConnection) -> str | None:
+    if (await connection.execute(text(f"SELECT to_regclass('{VERSION}')"))).scalar_one() is None:
+        return None
+    found = (await connection.execute(text(f"SELECT version_num FROM {VERSION}"))).scalar_one_or_none()
+    return None if found is None else str(found)
 
 
 def migrate(url: str) -> bool:
@@ -57,24 +72,67 @@ def migrate(url: str) -> bool:
         raise StoreError(
             f"the store is at schema {found}, newer than this pbxd knows ({HEAD}): install the newer pbxd again"
         )
-    from alembic import command  # noqa: PLC0415 - 20 MB that a daemon with a current store never loads
-    from alembic.config import Config  # noqa: PLC0415
-
-    path = database_path(url)
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.set_main_option("sqlalchemy.url", url.replace("sqlite+aiosqlite:", "sqlite:").replace("%", "%%"))
-    command.upgrade(config, HEAD)
-    if path is not None:
-        _shrinkable(path)
+    if found is None and _create(url):
+        return True
+    _upgrade(url)
     return True
 
 
-def _shrinkable(path: Path) -> None:
-    """Let the file give back what is deleted, step by step (auto_vacuum). A file that cannot yet is written anew, once."""
-    with closing(sqlite3.connect(path)) as connection:
-        if connection.execute("PRAGMA auto_vacuum").fetchone() != (2,):
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            connection.execute("VACUUM")
+def _statements(dialect: Dialect) -> Iterator[str]:
+    """What makes an empty store."""
+    for table in Base.metadata.sorted_tables:
+        yield str(CreateTable(table).compile(dialect=dialect))
+        for index in sorted(table.indexes, key=lambda index: str(index.name)):
+            yield str(CreateIndex(index).compile(dialect=dialect))
+    yield VERSION_TABLE
+    yield STAMP
+
+
+def _create(url: str) -> bool:
+    """Make an empty store, whole or not at all. False if it is not empty."""
+    path = database_path(url)
+    if path is None:
+        return asyncio.run(_create_on_server(url))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # the file gives back what is deleted, step by step
+        connection.execute("BEGIN IMMEDIATE")
+        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone() != (0,):
+            return False
+        for statement in _statements(sqlite.dialect()):
+            connection.execute(statement)
+        connection.execute("COMMIT")
+    return True
+
+
+async def _create_on_server(url: str) -> bool:
+    """The same; boxes that share a database and start together take turns."""
+    engine = open_engine(url)
+    try:
+        async with engine.begin() as connection:
+            await connection.execute(text(f"SELECT pg_advisory_xact_lock({ONE_AT_A_TIME})"))
+            if (
+                await connection.execute(text("SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()"))
+            ).scalar_one():
+                return await _version(connection) == HEAD
+            for statement in _statements(connection.dialect):
+                await connection.exec_driver_sql(statement)
+        return True
+    finally:
+        await engine.dispose()
+
+
+def _upgrade(url: str) -> None:
+    """Run the migrations in a process that ends with us. StoreFull or StoreError if they fail: then nothing is changed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pbxd.stats.upgrade", str(os.getpid())],
+        input=url, capture_output=True, text=True, check=False,
+        process_group=0,  # a Ctrl-C is for pbxd, which waits for it
+    )  # fmt: skip
+    if done.returncode == 0:
+        return
+    if done.stdout:
+        said = json.loads(done.stdout)
+        raise (StoreFull if said["full"] else StoreError)(said["error"])
+    last = done.stderr.strip().rpartition("\n")[2]
+    raise StoreError(f"bringing the store to the newest schema: its process ended with {done.returncode}: {last}")

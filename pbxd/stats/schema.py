@@ -22,6 +22,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from pbxd.stats.layout import LAYOUTS, Layout
 
 HEAD = "0007"  # the newest migration
+ONE_AT_A_TIME = (
+    7_062_786_401  # key of the advisory lock under which a shared database is made or migrated: any, but always this
+)
 
 Micros = BigInteger().with_variant(Integer, "sqlite")
 BOX_KEYS = 1 << 40  # keys of calls that a box has for itself: a call's key says its box, so its parts need not

@@ -194,6 +194,20 @@ class Disk:
                     continue
         return found
 
+    def greeting_files(self, box: Box) -> dict[str, bytes]:
+        """What is in each greeting of a box, by the name of its file. SpoolError if one cannot be read."""
+        place = self._path(box)
+        found: dict[str, bytes] = {}
+        for stem in GREETINGS.values():
+            for form in FORMATS:
+                try:
+                    found[f"{stem}.{form}"] = (place / f"{stem}.{form}").read_bytes()
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    raise SpoolError(f"{place}/{stem}.{form} cannot be read: {error.strerror}") from error
+        return found
+
     def greet(self, box: Box, kind: str, data: bytes | None) -> None:
         """Put a greeting (a WAV file as Asterisk plays it) in place, whole or not at all; None takes it away.
 

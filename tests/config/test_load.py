@@ -75,6 +75,23 @@ MISTAKES = [
         ["pbxd.yaml:3: reports.mail.password: Input should be a valid string"],
     ),
     (
+        "voicemail:\n  enabled: true\n  boxes:\n    - box: '101'\n      mail: [a@b.c]\n    - {box: 102, notic: text}\n",
+        ["pbxd.yaml:6: voicemail.boxes.1.notic: unknown key; did you mean voicemail.boxes.1.notice?"],
+    ),
+    (
+        "voicemail:\n  enabled: true\n  boxes:\n    - box: '101'\n      mail: [a@b.c]\n",
+        ["pbxd.yaml:5: voicemail.boxes.0.mail: mail needs reports.mail.host and reports.mail.sender"],
+    ),
+    (
+        "voicemail: {enabled: true, boxes: [{box: 101}, {box: '101@default'}]}\n",
+        ["pbxd.yaml:1: voicemail: the mailbox 101@default stands here twice"],
+    ),
+    ("voicemail: {keep: 90d}\n", ["pbxd.yaml:1: voicemail: boxes, archive_after, archive_new and keep need"]),
+    (
+        "voicemail: {enabled: true, boxes: [{box: ../x}]}\n",
+        ["pbxd.yaml:1: voicemail.boxes.0.box: a mailbox is written"],
+    ),
+    (
         "ami:\n  port: abc\nsite:\n  nam: x\n",
         ["pbxd.yaml:2: ami.port: Input should be a valid integer", "pbxd.yaml:4: site.nam"],
     ),

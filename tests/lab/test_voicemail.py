@@ -10,38 +10,65 @@ from typing import Any
 
 import pytest
 import soundfile
+from aiosmtpd.controller import Controller
 
 from lab.asterisk import owner, wait_until
 from lab.box import Box
 from lab.desk import Desk
 from tests.conftest import reachable, say
+from tests.reports.postbox import Postbox, free_port
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
 
 
+KEPT = """
+voicemail: {{enabled: true, boxes: [{{box: '101', mail: [anna@example.org], notice: sound}}]}}
+comms: {{folder: {folder}/comms, key_file: {folder}/keys/comms.key}}
+reports: {{mail: {{host: 127.0.0.1, port: {port}, security: none, sender: pbx@example.org}}}}
+"""
+
+
 @pytest.fixture
-def box(tmp_path: Path) -> Iterator[Box]:
+def postbox() -> Postbox:
+    return Postbox()
+
+
+@pytest.fixture
+def box(tmp_path: Path, postbox: Postbox) -> Iterator[Box]:
+    controller = Controller(postbox, "127.0.0.1", free_port())
+    controller.start()
     made = Box(reachable(tmp_path), say)
+    made.pbxd.configure(more=KEPT.format(folder=made.pbxd.folder, port=controller.port))
     try:
         made.start()
         yield made
     finally:
         made.stop()
+        controller.stop()
 
 
 @pytest.fixture
 def desk(box: Box) -> Iterator[Desk]:
     made = Desk(box.asterisk)
     try:
-        made.phone("101")
-        made.phone("102")
+        for phone in ("101", "102"):
+            made.phone(phone)
+        # Asterisk tells each phone its lamp twice at its start, and again and again until a phone that is late has heard it:
+        # what came later than a message's own NOTIFY would put the lamp out.
+        for phone in ("101", "102"):
+            made.wait(lambda phone=phone: lamps(made, phone) >= 2, f"the lamp of {phone}", 40)  # type: ignore[misc]
         yield made
     finally:
         made.close()
 
 
-def listed(box: Box, mailbox: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(box.pbxd.ctl("voicemail", "list", mailbox, "--json").stdout)
+def lamps(desk: Desk, phone: str) -> int:
+    """How often a phone's lamp was told of."""
+    return sum(told["event"] == "lamp" and told["phone"] == phone for told in desk.told)
+
+
+def listed(box: Box, mailbox: str, *more: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(box.pbxd.ctl("voicemail", "list", mailbox, "--json", *more).stdout)
     return found
 
 
@@ -112,6 +139,64 @@ def refusals(box: Box, name: str) -> None:
         assert done.returncode == 1, words
         assert said in done.stderr
     assert [message["folder"] for message in listed(box, "102")] == ["INBOX"]
+
+
+def test_the_archive_and_holds_on_the_lamp(box: Box, desk: Desk, postbox: Postbox) -> None:
+    def lamp(new: int, old: int) -> None:
+        desk.wait(lambda: desk.lamp("101") == (new, old), f"{new} new and {old} old messages on the lamp")
+
+    def archived() -> list[str]:
+        return [message["id"] for message in listed(box, "101", "--archived")]
+
+    def mailed(number: int) -> None:
+        wait_until(lambda: len(postbox.taken) == number, f"mail {number}")
+
+    first = leave(box, desk, "121", "101")
+    lamp(1, 0)
+    mailed(1)
+    box.pbxd.ctl("voicemail", "archive", "101", first["id"])
+    lamp(0, 0)
+    assert archived() == [first["id"]]
+    assert listed(box, "101") == []
+    heard = box.folder / "archived.wav"
+    box.pbxd.ctl("voicemail", "play", "101", first["id"], "--output", str(heard))
+    samples, rate = soundfile.read(heard)
+    assert (rate, abs(samples).max() > 0.05) == (8000, True)
+
+    second = leave(box, desk, "122", "101")
+    mailed(2)
+    box.pbxd.ctl("voicemail", "mark", "101", second["id"])
+    lamp(0, 1)
+    (box.pbxd.folder / "conf.d" / "z.yaml").write_text("voicemail: {boxes: [{box: '101', archive_after: 1s}]}\n")
+    box.pbxd.ctl("reload")
+    lamp(0, 0)
+    assert set(archived()) == {first["id"], second["id"]}
+    (box.pbxd.folder / "conf.d" / "z.yaml").unlink()
+    box.pbxd.ctl("reload")
+
+    third = leave(box, desk, "121", "101")
+    lamp(1, 0)
+    mailed(3)
+    box.pbxd.ctl("voicemail", "hold", "101", "--reason", "case 4711")
+    refused = box.pbxd.ctl("voicemail", "delete", "101", third["id"], "--yes", check=False)
+    assert "case 4711" in refused.stderr
+    listens = desk.call("101", "*101").talks()
+    desk.pause(1)
+    listens.key("1")  # to the new messages
+    desk.pause(2)
+    listens.key("7")  # deletes it
+    desk.pause(2)
+    listens.hang_up()
+    lamp(0, 0)
+    wait_until(lambda: third["id"] in archived(), "what the phone deleted to be in the archive")
+    box.pbxd.ctl("voicemail", "play", "101", third["id"], "--output", str(heard))
+    assert abs(soundfile.read(heard)[0]).max() > 0.05
+    box.pbxd.ctl("voicemail", "release", "101")
+    for name in archived():
+        box.pbxd.ctl("voicemail", "delete", "101", name, "--yes")
+    assert archived() == []
+    assert len(postbox.taken) == 3
+    assert all(b"audio/x-wav" in content for _, content in postbox.taken)
 
 
 def test_boxes_and_greetings(box: Box, desk: Desk) -> None:

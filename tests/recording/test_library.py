@@ -259,7 +259,7 @@ class TestExport:
         await office.record("a0")
         (recording(office.folder / "spool", "bad") / "0.tx.wav").write_bytes(b"no sound at all, but kept")
         await office.pipeline.empty()
-        content = b"".join([part async for part in whole_vault(office.store, office.catalogue)])
+        content = b"".join([part async for part in whole_vault(office.store, [office.catalogue.facts])])
         with tarfile.open(fileobj=io.BytesIO(content)) as tar:
             assert tar.getnames() == ["recording/a0", "recording/a0.json", "damaged/bad", "errors.json"]
             sound = tar.extractfile("recording/a0")

@@ -16,8 +16,9 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
 from pbxd.errors import MailDeferred, MailRefused
+from pbxd.mail.server import Server
+from pbxd.mail.smtp import send
 from pbxd.reports.letter import compose
-from pbxd.reports.mail import Server, send
 from pbxd.stats.report import Report
 from tests.reports.conftest import MONDAY, agents, nothing
 from tests.reports.postbox import Postbox, free_port
@@ -237,4 +238,4 @@ async def test_certificates_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_the_password_is_not_shown() -> None:
-    assert "hunter2" not in repr(server(25, username="pbx", password="hunter2"))
+    assert "hunter2" not in repr(server(25, username="pbx", password="hunter2"))  # noqa: S106 - none

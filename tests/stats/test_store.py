@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from pbxd.calls.record import CallRecord
 from pbxd.errors import StoreBusy, StoreError
 from pbxd.stats import rows
-from pbxd.stats.engine import open_engine
-from pbxd.stats.migrate import MIGRATIONS, migrate
+from pbxd.stats.engine import database_path, open_engine
+from pbxd.stats.migrate import migrate
 from pbxd.stats.queries import CallFilter, Queries
 from pbxd.stats.schema import HEAD, Base
+from pbxd.stats.upgrade import MIGRATIONS, upgrade
 from pbxd.stats.writer import INSERT_PARTS, Batch, Position, Reject, Writer, insert_sql
 from tests.stats.postgres import Server
 
@@ -132,8 +132,12 @@ async def test_a_store_from_a_newer_pbxd_is_left_alone(url: str, writer: Writer)
         await Writer.open(url)
 
 
-async def test_migrations_make_the_models(url: str, writer: Writer) -> None:
-    await writer.close()
+@pytest.mark.parametrize("make", [upgrade, migrate], ids=["migrated", "made empty"])
+async def test_migrations_make_the_models(url: str, make: Callable[[str], object]) -> None:
+    path = database_path(url)
+    if path is not None:
+        path.parent.mkdir()
+    await asyncio.to_thread(make, url)
     engine = open_engine(url)
     async with engine.connect() as connection:
         difference = await connection.run_sync(
@@ -143,15 +147,30 @@ async def test_migrations_make_the_models(url: str, writer: Writer) -> None:
     assert difference == []
     assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == HEAD
     assert await asyncio.to_thread(migrate, url) is False
+    assert path is None or incremental(path)
+
+
+async def test_a_store_half_made_by_an_earlier_pbxd_is_not_made_again(tmp_path: Path) -> None:
+    """Its tables are there and its version is not: Alembic's process says what is in the way, and nothing is changed."""
+    path = tmp_path / "stats.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE calls (id INTEGER)")
+    with pytest.raises(StoreError, match="table calls already exists"):
+        await Writer.open(f"sqlite+aiosqlite:///{path}")
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("calls",)]
+
+
+def incremental(path: Path) -> bool:
+    """Whether the file gives back what is deleted."""
+    with closing(sqlite3.connect(path)) as connection:
+        return bool(connection.execute("PRAGMA auto_vacuum").fetchone() == (2,))
 
 
 def test_a_store_of_an_earlier_pbxd_is_taken_over(tmp_path: Path, calls: list[CallRecord]) -> None:
     """What was stored before boxes, rollups and retention had their tables is all there afterwards."""
     path = tmp_path / "stats.db"
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.set_main_option("sqlalchemy.url", f"sqlite:///{path}")
-    command.upgrade(config, "0002")
+    upgrade(f"sqlite+aiosqlite:///{path}", "0002")
     with closing(sqlite3.connect(path)) as connection:
         row = rows.call_row(1, 0, calls[0])
         values = (row[0], *row[2:])
@@ -175,8 +194,8 @@ def test_a_store_of_an_earlier_pbxd_is_taken_over(tmp_path: Path, calls: list[Ca
 
     asyncio.run(read())
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA auto_vacuum").fetchone() == (2,)
         assert connection.execute("SELECT count(*) FROM queue_log").fetchone() == (1,)
+    assert incremental(path)
 
 
 async def test_boxes_share_a_server(postgres: Server, calls: list[CallRecord]) -> None:

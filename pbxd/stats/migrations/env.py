@@ -1,16 +1,13 @@
-"""Alembic's entry: runs the migrations on the URL that `pbxd.stats.migrate` gives."""
+"""Alembic's entry: runs the migrations on the URL that `pbxd.stats.upgrade` gives."""
 
 import asyncio
+from typing import Any
 
 from alembic import context
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from pbxd.stats.schema import Base
-
-ONE_AT_A_TIME = (
-    7_062_786_401  # key of the advisory lock under which a shared database is migrated: any, but always this
-)
+from pbxd.stats.schema import ONE_AT_A_TIME, Base
 
 
 def run(connection: Connection) -> None:
@@ -20,6 +17,18 @@ def run(connection: Connection) -> None:
         if connection.dialect.name == "postgresql":
             connection.execute(text(f"SELECT pg_advisory_xact_lock({ONE_AT_A_TIME})"))
         context.run_migrations()
+
+
+def whole_or_not(engine: Engine) -> None:
+    """Begin transactions ourselves: the driver would leave changes of tables outside, and a kill would leave half of them."""
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, _record: object) -> None:  # noqa: ANN401 - a driver's own type
+        connection.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 async def run_on_server(url: str) -> None:
@@ -37,6 +46,7 @@ if url.startswith("postgresql"):
     asyncio.run(run_on_server(url))
 else:
     engine = create_engine(url)
+    whole_or_not(engine)
     with engine.begin() as connection:
         run(connection)
     engine.dispose()

@@ -5,11 +5,8 @@ from __future__ import annotations
 import ssl
 from asyncio import sleep
 from collections.abc import Iterator
-from dataclasses import dataclass
 from email.message import EmailMessage
 from itertools import islice
-from pathlib import Path
-from typing import Literal
 
 from aiosmtplib import (
     SMTP,
@@ -22,26 +19,10 @@ from aiosmtplib import (
 
 from pbxd.backoff import backoff
 from pbxd.errors import MailDeferred, MailError, MailRefused
+from pbxd.mail.server import Server
 
 TRIES = 4  # waits after the first try; the whole delivery is tried again later by its schedule
 FIRST, LONGEST = 2.0, 60.0  # s between two tries
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """The mail server, as in `reports.mail`."""
-
-    host: str
-    port: int
-    security: Literal["none", "starttls", "tls"]
-    username: str = ""
-    password: str = ""
-    ca_file: Path | None = None  # None: the system's certificates
-    timeout: float = 30.0  # s for each answer
-
-    def __repr__(self) -> str:
-        """Without the password."""
-        return f"Server({self.host}:{self.port}, {self.security}, {self.username!r})"
 
 
 def waits() -> Iterator[float]:
