@@ -18,7 +18,7 @@ OFF = "Not sent: there are no chats here"
 LATE = "The phone system is slow: it is not certain that this message was kept"
 
 
-async def chat(session: Session, request: Request, services: Services) -> None:
+async def chat(session: Session, request: Request, services: Services, *, longest: float = LONGEST) -> None:
     """The application."""
     if services.chat is None:
         await session.set_variable(ANSWER, OFF)
@@ -30,11 +30,11 @@ async def chat(session: Session, request: Request, services: Services) -> None:
     length = "" if text else await session.get_full_variable("${MESSAGE_DATA(Content-Length)}")
     missing = int(length) if length.isascii() and length.isdecimal() else 0
     try:
-        async with asyncio.timeout(LONGEST):
+        async with asyncio.timeout(longest):
             said = await services.chat.from_phone(
                 sender, request.query.get("to", ""), text, token=token.strip()[:200], missing=missing
             )
     except TimeoutError as error:
         await session.set_variable(ANSWER, LATE)
-        raise AGITimeout(f"a message was not kept in {LONGEST:g} s") from error
+        raise AGITimeout(f"a message was not kept in {longest:g} s") from error
     await session.set_variable(ANSWER, " ".join(said.split()))

@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 
 from pbxd.chat.message import Message
 from pbxd.chat.service import ChatService, seen, thing_of
-from pbxd.chat.store import Entry, Span
+from pbxd.chat.store import ChatStore, Entry, Span
 from pbxd.comms.chain import Entry as Row
 from pbxd.comms.handover import File, Granted, as_json, whole
 from pbxd.comms.people import Person, Thing, may
+from pbxd.comms.store import Communications
 from pbxd.errors import CommsError
 
 UNSAFE = re.compile(r"[^\w .()+-]")  # in the name of a file within a zip
@@ -65,6 +66,18 @@ async def _files(service: ChatService, whose: str, entries: list[Entry], of: str
             if (file := message.attachment) is not None:
                 name = UNSAFE.sub("_", file.name).strip(". ") or "file"
                 yield File(f"{folder}/attachments/{message.number}-{name}", message.at, _content(service, file.id))
+
+
+async def texts(comms: Communications) -> AsyncIterator[File]:
+    """All chats of a store, a file a page of messages."""
+    store = ChatStore(comms)
+    for entry in await store.entries():
+        span = Span(entry.name)
+        while page := await store.history(span):
+            name = f"chat/{entry.name}/{page[0].number}-{page[-1].number}.json"
+            said = _facts(entry) | {"messages": [message.as_json() for message in page]}
+            yield whole(name, page[-1].at, as_json(said))
+            span = replace(span, after=page[-1].number)
 
 
 def _facts(entry: Entry) -> dict[str, object]:

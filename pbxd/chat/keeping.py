@@ -96,9 +96,6 @@ class Keeping:
         """Wait for the store, then keep rooms, phones and retention going, until cancelled."""
         comms = await self.host.opened()
         store = ChatStore(comms)
-        for name in comms.recovered.unknown:
-            if name.startswith("chat-") and await comms.vault.find(name) is None:
-                await comms.vault.set_aside(name)  # an attachment whose message was not taken
         self._store = store
         self._phones = Phones(store, self._ami, self.addresses, self._phoned)
         try:

@@ -17,6 +17,7 @@ import structlog
 from pbxd.chat.keeping import Keeping
 from pbxd.chat.message import Attachment, Draft, Message, Via
 from pbxd.chat.rooms import Room, nobody, takes_part
+from pbxd.chat.schema import ATTACHMENT
 from pbxd.chat.store import Entry, Mark, Span
 from pbxd.chat.text import cleaned, folded, sender_of, words_of
 from pbxd.chat.watchers import Event
@@ -26,7 +27,6 @@ from pbxd.errors import AccessRefused, ChatRefused, CommsError, CommsFull, Objec
 LONGEST_NAME = 200  # characters of an attachment's name
 LONGEST_TOKEN = 200
 LONGEST_TYPE = 100
-OBJECT = "chat-"  # ids of attachments begin with it
 log = structlog.get_logger("pbxd.chat")
 
 
@@ -52,7 +52,7 @@ class ChatService(Keeping):
             raise ChatRefused(f"the attachment has {len(data)} bytes; from 1 to {settings.attachment} are taken")
         name = cleaned(name.replace("/", "_").replace("\n", " "), 4 * LONGEST_NAME)[:LONGEST_NAME]
         kind = type_ if type_.isascii() and type_.isprintable() else ""
-        file = Attachment(OBJECT + secrets.token_hex(16), name, kind[:LONGEST_TYPE], len(data))
+        file = Attachment(ATTACHMENT + secrets.token_hex(16), name, kind[:LONGEST_TYPE], len(data))
         said = cleaned(text, settings.longest) if text.strip() else ""
         return await self._sent(
             room, *await self.store.attach(room, Draft(who.name, via, said, _token(token), file), data)

@@ -22,7 +22,9 @@ class Part:
     sealed: tuple[Column[bytes], ...] = ()  # values made by StoreKey.seal; a new key seals them anew. NULL is none
     statements: tuple[str, ...] = ()  # what is made once beside the tables: triggers, views
     upgrades: tuple[tuple[str, ...], ...] = ()  # statements that bring version 1 to 2, 2 to 3, …
-    remade: str = ""  # objects whose ids begin so are made of what stays elsewhere until their row is there
+    remade: str = (
+        ""  # objects whose ids begin so are made of what stays elsewhere until their row is there, or sent again
+    )
 
     @property
     def version(self) -> int:

@@ -287,8 +287,6 @@ class Vault:
             with file_errors(f"moving {name}"):
                 place = self.folder / "orphans"
                 make_folder(place)
-                if not self.path(name).exists():
-                    return  # another user of the store has found it too
                 self.path(name).rename(place / f"{name}.age")
                 sync_folder(place)
 

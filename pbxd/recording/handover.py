@@ -64,8 +64,13 @@ Facts = Callable[
 ]  # what is known of an object, by its id; None of one that is another's
 
 
-async def whole_vault(store: Communications, facts: Sequence[Facts]) -> AsyncIterator[File]:
-    """All that is in the vault, in the clear: kind/id, and id.json of what `facts` know. errors.json has what failed."""
+async def whole_vault(
+    store: Communications, facts: Sequence[Facts], *texts: AsyncIterator[File]
+) -> AsyncIterator[File]:
+    """All that is in the vault, in the clear: kind/id, and id.json of what `facts` know. errors.json has what failed.
+
+    `texts` are what the database holds beside them.
+    """
     errors: dict[str, str] = {}
     async for stored in upkeep.listed(store):
         name = f"{stored.kind}/{stored.id}"
@@ -78,4 +83,7 @@ async def whole_vault(store: Communications, facts: Sequence[Facts]) -> AsyncIte
         for known in [await one(stored.id) for one in facts]:
             if known is not None:
                 yield whole(f"{name}.json", stored.at, as_json(known))
+    for several in texts:
+        async for text in several:
+            yield text
     yield whole("errors.json", int(store.vault.clock() * 1_000_000), as_json(errors))

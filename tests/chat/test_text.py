@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pbxd.chat.text import MOST_PARTS, cleaned, folded, parts, sender_of, words_of
@@ -33,6 +33,7 @@ def test_texts_that_are_not(raw: str, why: str) -> None:
         cleaned(raw, 100)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_what_is_taken_is_text_without_control_characters(raw: str) -> None:
     try:
@@ -44,6 +45,7 @@ def test_what_is_taken_is_text_without_control_characters(raw: str) -> None:
     assert not [char for char in text if ord(char) < 32 and char not in "\n\t"]
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1, max_size=2000, alphabet=st.sampled_from("ab ü😀\n")), st.integers(40, 200))
 def test_parts_fit_and_lose_only_spaces(text: str, size: int) -> None:
     made = parts(text, size)

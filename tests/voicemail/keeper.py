@@ -77,7 +77,8 @@ async def keeping(folder: Path, ami_port: int, of: Rules) -> AsyncIterator[Keepi
     async def connected(_session: ManagerSession) -> None:
         up.set()
 
-    ami = ManagerSession(AmiSettings(port=ami_port or 1, secret="x"), {}, connected)
+    settings = AmiSettings(port=ami_port or 1, secret="x")  # noqa: S106 - of an Asterisk that lives for one test
+    ami = ManagerSession(settings, {}, connected)
     running = asyncio.create_task(ami.run())
     try:
         if ami_port:
