@@ -343,7 +343,7 @@ class Daemon:
         self.ingest.channels_alive(alive, int(asked * 1_000_000))
         self.voice.keep(alive)
         if self.monitor is not None:
-            self.monitor.connected()
+            await self.monitor.connected()
 
     def _disconnected(self) -> None:
         self.live_state.clear()

@@ -11,14 +11,16 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from pbxd.asterisk.events import BRIDGES, CHANNELS, KEYS
 from pbxd.calls.live import Event, LiveState
 from pbxd.errors import AmiError, RecordingError
+from pbxd.recording import takeover
 from pbxd.recording.commands import Command, Finish, Save, Start, Stop
+from pbxd.recording.policy import Consent
 from pbxd.recording.recorder import Recorder
 from pbxd.recording.segments import Recording, Segment
 from pbxd.recording.stage import complete, left_behind, names, open_spool, write_state
@@ -28,13 +30,6 @@ AT_ONCE = 8  # recordings that are handed over at one time
 SHORT = 1_000_000  # µs; a shorter piece of a call may end before Asterisk has written anything
 AGAIN = 5.0  # s between tries to hand over a recording that the spool did not take
 log = structlog.get_logger("pbxd.recording")
-
-
-class Asterisk(Protocol):
-    """What is needed of the AMI session."""
-
-    async def action(self, name: str, **headers: str) -> Event:
-        """Send an action and give its answer; AmiError if it fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +59,7 @@ class Monitor:
     def __init__(
         self,
         recorder: Recorder,
-        asterisk: Asterisk,
+        asterisk: takeover.Asterisk,
         live: LiveState,
         settings: MonitorSettings,
         *,
@@ -82,6 +77,8 @@ class Monitor:
         self._finishing: set[asyncio.Task[None]] = set()
         self._up = False  # AMI is up, and `live` is what Asterisk has
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self._adopting = asyncio.Lock()
+        self._adopted = False
 
     def _now(self) -> int:
         return int(self._clock() * 1_000_000)
@@ -96,6 +93,8 @@ class Monitor:
         return made
 
     def _channel(self, event: Event) -> None:
+        if not self._up:
+            return  # the live state is empty, or of an earlier session: `connected` comes, with all that there is
         uniqueid = event.get("Uniqueid")
         self._do(self.recorder.changed(uniqueid, self._live.channels.get(uniqueid), self._now()))
 
@@ -103,10 +102,15 @@ class Monitor:
         # Which key it was is in the event too. It is not read: it may be part of a card number.
         self._do(self.recorder.key(event.get("Uniqueid"), self._now(), down=event.event == "DTMFBegin"))
 
-    def connected(self) -> None:
-        """AMI is up, and the live state is what Asterisk has now."""
+    async def connected(self) -> None:
+        """AMI is up, and the live state is what Asterisk has now; events wait until this returns. AmiError if the link fails."""
+        await self._adopt()
+        channels, rules = dict(self._live.channels), self.recorder.rules.rules
+        announcements = any(rule.consent is Consent.ANNOUNCEMENT for rule in rules)
+        recordings = list(self.recorder.recordings.values())
+        told = await takeover.ask(self._asterisk, channels, recordings, announcements=announcements)
         self._up = True
-        self._do(self.recorder.replaced(dict(self._live.channels), self._now()))
+        self._do(self.recorder.replaced(channels, self._now(), told))
 
     def disconnected(self) -> None:
         """Nothing is known of Asterisk; it goes on recording what it was asked to."""
@@ -133,11 +137,7 @@ class Monitor:
 
     async def run(self) -> None:
         """Until cancelled. Recordings that an earlier run began are taken over first."""
-        for recording in await asyncio.to_thread(self._opened):
-            if recording.id not in self.recorder.recordings:
-                self.recorder.adopt(recording)
-        if self._up:
-            self.connected()
+        await self._adopt()
         ticking = asyncio.create_task(self._tick())
         try:
             while True:
@@ -145,6 +145,14 @@ class Monitor:
         finally:
             for task in (ticking, *self._finishing):
                 task.cancel()
+
+    async def _adopt(self) -> None:
+        """Take over what an earlier run left, once, before anything is decided: else its recordings would begin a second time."""
+        async with self._adopting:
+            if not self._adopted:
+                for recording in await asyncio.to_thread(self._opened):
+                    self.recorder.adopt(recording)
+                self._adopted = True
 
     def _opened(self) -> list[Recording]:
         try:
@@ -194,7 +202,10 @@ class Monitor:
         try:
             self._room()
             received, sent = (settings.spool_in_asterisk / segment.folder / name for name in names(segment))
-            options = f"r({received})t({sent})" + (f"pB({settings.beep_every})" if beep else "")
+            # Without `i` Asterisk does not tell the id, and a stop without one ends whichever MixMonitor the channel got last.
+            options = f"r({received})t({sent})i({takeover.variable_of(segment)})" + (
+                f"pB({settings.beep_every})" if beep else ""
+            )
             answer = await self._asterisk.action("MixMonitor", Channel=segment.channel, Options=options)
         except (AmiError, RecordingError) as error:
             log.warning("a call is not recorded", channel=segment.channel, error=str(error))
@@ -215,10 +226,13 @@ class Monitor:
             self.counters.last_error = ""
 
     async def _stop(self, segment: Segment) -> None:
-        if segment.at is None or segment.uniqueid not in self.recorder.channels:
+        if segment.uniqueid not in self.recorder.channels:
             return
         try:
-            await self._asterisk.action("StopMixMonitor", Channel=segment.channel, MixMonitorID=segment.monitor)
+            monitor = segment.monitor or await takeover.monitor_of(self._asterisk, segment)
+            if monitor:
+                await self._asterisk.action("StopMixMonitor", Channel=segment.channel, MixMonitorID=monitor)
+            segment.stopped = True
         except AmiError as error:
             # The channel is gone, most often. If not, what is written from now on is left out when the pieces are put together.
             log.info("Asterisk did not stop a recording", channel=segment.channel, error=str(error))

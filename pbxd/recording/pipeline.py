@@ -26,7 +26,7 @@ from pbxd.recording import spool as spools
 from pbxd.recording.catalogue import Catalogue
 from pbxd.recording.foreman import Foreman, WorkerDied, job
 from pbxd.recording.manifest import parse
-from pbxd.recording.stage import READY
+from pbxd.recording.stage import READY, remove
 
 LOOK = 30.0  # s between looks into the spool, beside those when a recording is complete
 IDLE = 20.0  # s without work after which the worker is let go
@@ -151,7 +151,7 @@ class Pipeline:
                 await self._set_aside(folder, str(error))
             except ObjectGone:
                 log.warning("a recording was destroyed while it was taken in", recording=name)
-        await asyncio.to_thread(spools.remove, folder)
+        await asyncio.to_thread(remove, folder)
 
     async def _ingest(self, folder: Path) -> None:
         manifest = await asyncio.to_thread(lambda: parse((folder / READY).read_bytes(), folder.name))
