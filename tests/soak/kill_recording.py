@@ -65,6 +65,7 @@ class Site:
         self.comms = folder / "comms"
         self.done = Done()
         self._chance = chance
+        self._first = chance.randrange(len(STEPS))
         self._talk = talk
         self._client = Client(self.box.pbxd.socket)
         self._down_since: float | None = None
@@ -149,14 +150,14 @@ class Site:
         return False
 
     def kill_once(self, n: int) -> None:
-        """The nth kill: every second one at a step, each eighth of the encoder, the others at any moment."""
-        if n % 8 == 7:
+        """The nth kill: every second one at a step, each sixth of the encoder, the others at any moment."""
+        if n % 6 == 5:
             deadline = time.monotonic() + STEP_WAIT
             while not self.kill_encoder() and time.monotonic() < deadline:
                 time.sleep(0.01)
             return
         if n % 2 == 0:
-            self._kill_at(STEPS[n // 2 % len(STEPS)])
+            self._kill_at(STEPS[(self._first + n // 2) % len(STEPS)])
         else:
             if n % 4 == 1:  # while it runs; the others while it starts
                 wait_until(self.up, "pbxd to be up")
