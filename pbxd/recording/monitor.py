@@ -7,7 +7,6 @@ Only what takes long, handing over a recording whose files Asterisk has yet to c
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from pbxd.recording import takeover
 from pbxd.recording.commands import Command, Finish, Save, Start, Stop
 from pbxd.recording.policy import Consent
 from pbxd.recording.recorder import Recorder
+from pbxd.recording.room import Room
 from pbxd.recording.segments import Recording, Segment
 from pbxd.recording.stage import complete, left_behind, names, open_spool, write_state
 
@@ -39,7 +39,7 @@ class MonitorSettings:
     spool: Path
     spool_in_asterisk: Path  # the same folder, as Asterisk sees it
     group: str  # by which Asterisk may write there
-    reserve: int  # bytes that must be free in it before a recording begins
+    reserve: int  # bytes; with less than half of them free nothing is recorded, until all are
     beep_every: int = 15  # s between the beeps of a recording that asks for them
 
 
@@ -77,6 +77,7 @@ class Monitor:
         self._finishing: set[asyncio.Task[None]] = set()
         self._up = False  # AMI is up, and `live` is what Asterisk has
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self._room = Room(settings.spool, settings.reserve)
         self._adopting = asyncio.Lock()
         self._adopted = False
 
@@ -169,6 +170,7 @@ class Monitor:
             wait = 1.0 if deadline is None else max(0.05, deadline / 1_000_000 - self._clock())
             await asyncio.sleep(min(wait, 1.0))
             self._do(self.recorder.tick(self._now()))
+            await self._look_at_room()
 
     async def _carry_out(self, command: Command) -> None:
         if isinstance(command, Save):
@@ -199,31 +201,37 @@ class Monitor:
         if not segment.going_on:
             return  # it was stopped while this waited
         settings = self._settings
+        await self._look_at_room()
+        if not segment.going_on:
+            return  # for lack of room
         try:
-            self._room()
             received, sent = (settings.spool_in_asterisk / segment.folder / name for name in names(segment))
             # Without `i` Asterisk does not tell the id, and a stop without one ends whichever MixMonitor the channel got last.
             options = f"r({received})t({sent})i({takeover.variable_of(segment)})" + (
                 f"pB({settings.beep_every})" if beep else ""
             )
             answer = await self._asterisk.action("MixMonitor", Channel=segment.channel, Options=options)
-        except (AmiError, RecordingError) as error:
+        except AmiError as error:
             log.warning("a call is not recorded", channel=segment.channel, error=str(error))
             self._do(self.recorder.refused(segment, str(error), self._now()))
         else:
             self._do(self.recorder.started(segment, self._now(), answer.get("MixMonitorID")))
 
-    def _room(self) -> None:
-        """RecordingError if the spool is missing or nearly full: calls go on, and are not recorded."""
-        try:
-            free = shutil.disk_usage(self._settings.spool).free
-        except OSError as error:
-            raise RecordingError(f"the spool {self._settings.spool} cannot be used: {error.strerror}") from error
-        if free < self._settings.reserve:
-            self.counters.last_error = f"the spool {self._settings.spool} is full: {free} bytes are free"
-            raise RecordingError(self.counters.last_error)
-        if self.counters.last_error.startswith("the spool"):
-            self.counters.last_error = ""
+    async def _look_at_room(self) -> None:
+        """Stop recording while the spool is missing or nearly full: calls go on."""
+        room, counters = self._room, self.counters
+        if await asyncio.to_thread(room.look):
+            self._do([Save(recording) for recording in self.recorder.recordings.values()])
+        if room.why:
+            counters.last_error = room.why
+        elif counters.last_error.startswith("the spool"):
+            counters.last_error = ""
+        if self.recorder.short is not bool(room.why):
+            if room.why:
+                log.error("nothing is recorded", error=room.why)
+            else:
+                log.info("calls are recorded again")
+            self._do(self.recorder.room(self._now(), short=bool(room.why)))
 
     async def _stop(self, segment: Segment) -> None:
         if segment.uniqueid not in self.recorder.channels:
@@ -245,6 +253,8 @@ class Monitor:
         )
         while (ready := await self._handed_over(recording)) is None:  # noqa: ASYNC110 - a full disk tells nobody when it is not
             await asyncio.sleep(AGAIN)
+        if self.counters.last_error.startswith(_waits(recording)):
+            self.counters.last_error = ""
         if not ready:
             self.counters.empty += 1
             if length > SHORT:
@@ -264,7 +274,7 @@ class Monitor:
             async with self._turns:
                 return await asyncio.to_thread(complete, self._settings.spool, recording)
         except OSError as error:
-            self._failed(f"the recording {recording.id} waits in the spool", error)
+            self._failed(_waits(recording), error)
             return None
 
     def under_way(self) -> list[dict[str, Any]]:
@@ -287,7 +297,12 @@ class Monitor:
         recordings = self.recorder.recordings.values()
         return {
             "recording": len(recordings),
+            "short": self.recorder.short,
             "paused": sum(recording.paused for recording in recordings),
             **asdict(self.recorder.counters),
             **asdict(self.counters),
         }
+
+
+def _waits(recording: Recording) -> str:
+    return f"the recording {recording.id} waits in the spool"

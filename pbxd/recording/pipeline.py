@@ -30,7 +30,7 @@ from pbxd.recording.stage import READY, remove
 
 LOOK = 30.0  # s between looks into the spool, beside those when a recording is complete
 IDLE = 20.0  # s without work after which the worker is let go
-FIRST, LONGEST = 1.0, 60.0  # s of waiting after a failure
+FIRST, LONGEST = 1.0, 20.0  # s of waiting after a failure
 DEATHS = 3  # how often a recording may end the worker before it counts as damaged
 log = structlog.get_logger("pbxd.recording")
 

@@ -23,6 +23,7 @@ from pbxd.recording.segments import Recording, Segment
 
 MAX_RECORDINGS = 2000  # at once: what Asterisk itself has descriptors for; more are refused and counted
 ASKED, DIGITS = "asked", "digits"
+NO_ROOM = "parts of the call are missing: the spool had no room"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class Recorder:
     channels: dict[str, LiveChannel] = field(default_factory=dict)
     recordings: dict[str, Recording] = field(default_factory=dict)
     counters: RecorderCounters = field(default_factory=RecorderCounters)
+    short: bool = False  # the spool has no room: nothing is recorded
     _map: Conversations = field(default_factory=Conversations)
     _of_channel: dict[str, str] = field(default_factory=dict)  # uniqueid -> recording
     _queues: dict[str, set[str]] = field(default_factory=dict)  # uniqueid -> queues that it waited in
@@ -111,6 +113,11 @@ class Recorder:
         for segment in recording.segments if recording is not None else ():
             if segment.uniqueid == uniqueid:
                 segment.stop(now)
+
+    def room(self, now: int, *, short: bool) -> list[Command]:
+        """The spool is short of room, so that everything stops, or has room again."""
+        self.short = short
+        return self._look(self.channels, now)
 
     def adopt(self, recording: Recording) -> None:
         """A recording that an earlier run of pbxd began. `replaced` says what became of its call."""
@@ -356,10 +363,15 @@ class Recorder:
             recording.parties.setdefault(party.endpoint, party)
         heard = len([one for one in talk if not self.channels[one].held]) > 1
         running = [segment for segment in recording.segments if segment.going_on and segment.uniqueid in talk]
+        wanted = wanted and heard and not recording.paused
+        if wanted and self.short and NO_ROOM not in recording.faults:
+            recording.faults.append(NO_ROOM)
+            self.counters.refused += 1
+        wanted = wanted and not self.short
         # Two recorded conversations that became one have two MixMonitors: the first one hears all of it.
-        kept = running[:1] if wanted and heard and not recording.paused else []
+        kept = running[:1] if wanted else []
         done = [command for segment in running[len(kept) :] for command in self._stop(segment, now)]
-        if wanted and heard and not recording.paused and not kept:
+        if wanted and not kept:
             channel = self.channels[min(talk, key=id_order)]
             number = sum(segment.folder == recording.id for segment in recording.segments)
             party = self._party(channel)

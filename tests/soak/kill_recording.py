@@ -178,7 +178,7 @@ class Site:
     def settle(self) -> None:
         """Wait until all recordings are out of the spool."""
         wait_until(self.up, "pbxd to be up")
-        wait_until(lambda: not any(self.spool.iterdir()), f"the spool {self.spool} to be empty", EMPTY)
+        wait_until(lambda: not [*self.spool.glob("*/"), *self.spool.glob(".*/")], f"{self.spool} to be empty", EMPTY)
 
     def faults(self) -> list[str]:
         """All that is wrong at the end."""
