@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from pathlib import Path
@@ -18,7 +19,11 @@ JOB_LIMIT = 3600.0  # s; a day of sound takes a quarter of an hour, a worker tha
 
 
 class WorkerDied(RecordingError):
-    """The worker ended in the middle of a job: it was killed, or the sound made the encoder fail."""
+    """The worker ended in the middle of a job: it was killed from outside, or (`failed`) the sound may have made it fail."""
+
+    def __init__(self, message: str, *, failed: bool) -> None:
+        super().__init__(message)
+        self.failed = failed
 
 
 class Foreman:
@@ -39,7 +44,7 @@ class Foreman:
             answer: dict[str, Any] = json.loads(line) if line else {}
         except TimeoutError as error:
             await self.dismiss()
-            raise WorkerDied(f"it took more than {JOB_LIMIT:.0f} s") from error
+            raise WorkerDied(f"it took more than {JOB_LIMIT:.0f} s", failed=True) from error
         except (OSError, ValueError):
             answer = {}
         except BaseException:
@@ -47,7 +52,7 @@ class Foreman:
             raise
         if not answer:
             code = await self.dismiss()
-            raise WorkerDied(f"the encoder ended by itself ({code})")
+            raise WorkerDied(f"the encoder ended ({code})", failed=code != -signal.SIGKILL)
         if "error" in answer:
             raise _error(answer)
         return answer

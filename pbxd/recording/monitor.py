@@ -75,7 +75,8 @@ class Monitor:
         self._on_ready = on_ready
         self._queue: asyncio.Queue[Command] = asyncio.Queue()
         self._finishing: set[asyncio.Task[None]] = set()
-        self._up = False  # AMI is up, and `live` is what Asterisk has
+        self._up = False  # AMI is up, `live` is what Asterisk has, and what an earlier run left was taken over
+        self._waiting = False  # AMI is up, and the spool cannot be used
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._room = Room(settings.spool, settings.reserve)
         self._adopting = asyncio.Lock()
@@ -105,17 +106,18 @@ class Monitor:
 
     async def connected(self) -> None:
         """AMI is up, and the live state is what Asterisk has now; events wait until this returns. AmiError if the link fails."""
-        await self._adopt()
-        channels, rules = dict(self._live.channels), self.recorder.rules.rules
-        announcements = any(rule.consent is Consent.ANNOUNCEMENT for rule in rules)
+        self._waiting = not await self._adopt()
+        if self._waiting:
+            return
+        announcements = any(rule.consent is Consent.ANNOUNCEMENT for rule in self.recorder.rules.rules)
         recordings = list(self.recorder.recordings.values())
-        told = await takeover.ask(self._asterisk, channels, recordings, announcements=announcements)
+        told = await takeover.ask(self._asterisk, dict(self._live.channels), recordings, announcements=announcements)
         self._up = True
-        self._do(self.recorder.replaced(channels, self._now(), told))
+        self._do(self.recorder.replaced(dict(self._live.channels), self._now(), told))
 
     def disconnected(self) -> None:
         """Nothing is known of Asterisk; it goes on recording what it was asked to."""
-        self._up = False
+        self._up = self._waiting = False
 
     def ask(self, uniqueid: str, what: str) -> None:
         """`start`, `stop`, `pause` or `resume` the recording of the call of this channel. RecordingError if there is none."""
@@ -147,21 +149,26 @@ class Monitor:
             for task in (ticking, *self._finishing):
                 task.cancel()
 
-    async def _adopt(self) -> None:
-        """Take over what an earlier run left, once, before anything is decided: else its recordings would begin a second time."""
+    async def _adopt(self) -> bool:
+        """Take over what an earlier run left, once, before anything is decided: else its recordings would begin a second time.
+
+        False if the spool cannot be used.
+        """
         async with self._adopting:
             if not self._adopted:
-                for recording in await asyncio.to_thread(self._opened):
+                try:
+                    left = await asyncio.to_thread(self._opened)
+                except OSError as error:
+                    self._failed(f"the spool {self._settings.spool} cannot be used", error)
+                    return False
+                for recording in left:
                     self.recorder.adopt(recording)
                 self._adopted = True
+        return True
 
     def _opened(self) -> list[Recording]:
-        try:
-            open_spool(self._settings.spool, self._settings.group)
-            return left_behind(self._settings.spool)
-        except OSError as error:
-            self._failed(f"the spool {self._settings.spool} cannot be used", error)
-            return []
+        open_spool(self._settings.spool, self._settings.group)
+        return left_behind(self._settings.spool)
 
     async def _tick(self) -> None:
         """Let the recorder know when time is up for something."""
@@ -171,6 +178,15 @@ class Monitor:
             await asyncio.sleep(min(wait, 1.0))
             self._do(self.recorder.tick(self._now()))
             await self._look_at_room()
+            if self._waiting:
+                await self._try_again()
+
+    async def _try_again(self) -> None:
+        """The spool could not be used when AMI came up: nothing is recorded before it can."""
+        try:
+            await self.connected()
+        except AmiError as error:
+            log.info("Asterisk cannot tell what goes on; it is asked when AMI is up again", error=str(error))
 
     async def _carry_out(self, command: Command) -> None:
         if isinstance(command, Save):

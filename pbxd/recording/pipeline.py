@@ -143,6 +143,8 @@ class Pipeline:
             try:
                 await self._ingest(folder)
             except WorkerDied as error:
+                if not error.failed:
+                    raise  # memory was short, say: that is not the sound's fault
                 deaths = self.troubles.deaths[name] = self.troubles.deaths.get(name, 0) + 1
                 if deaths < DEATHS:
                     raise

@@ -82,7 +82,7 @@ async def _variable(asterisk: Asterisk, channel: str, variable: str) -> str | No
 
 def is_unsure(segment: Segment, channels: Collection[str]) -> bool:
     """Whether only Asterisk knows if it has, or had, a MixMonitor for this segment."""
-    return not segment.monitor and not segment.stopped and segment.uniqueid in channels
+    return segment.at is None and not segment.monitor and not segment.stopped and segment.uniqueid in channels
 
 
 def settle(

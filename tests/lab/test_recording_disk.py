@@ -119,6 +119,7 @@ def test_the_stores_disk_full(disks: Disks) -> None:
     wait_until(lambda: disks.status("recordings")["blocked"], "the alarm")
     assert disks.alarm("recordings") == "fault"
     assert disks.metric("pbxd_recordings_blocked") == "1.0"
+    assert "disk is full" in disks.box.pbxd.ctl("status").stdout
     assert not going_on.over
     going_on.hang_up()
     wait_until(lambda: disks.status("recordings")["waiting"] == 2, "both to wait")
@@ -140,6 +141,7 @@ def test_the_spool_full_to_the_last_byte(disks: Disks) -> None:
     wait_until(lambda: disks.status("recording")["short"], "the alarm")
     assert disks.alarm("recording") == "fault"
     assert disks.metric("pbxd_recording_short") == "1.0"
+    assert "is full" in disks.box.pbxd.ctl("status").stdout
     assert not going_on.over
     ended.hang_up()
     disks.stored(len(known) + 1)  # it is full still
