@@ -34,6 +34,8 @@ class Foreman:
 
     async def do(self, job: dict[str, Any]) -> dict[str, Any]:
         """Have a job done; see `worker`. RecordingDamaged, CommsFull, WorkerDied or RecordingError if it was not."""
+        if self._process is not None and self._process.returncode is not None:
+            await self.dismiss()  # it was killed while it had nothing to do
         process = self._process or await self._start()
         if process.stdin is None or process.stdout is None:
             raise RecordingError("the worker has no pipes")
@@ -45,7 +47,7 @@ class Foreman:
         except TimeoutError as error:
             await self.dismiss()
             raise WorkerDied(f"it took more than {JOB_LIMIT:.0f} s", failed=True) from error
-        except (OSError, ValueError):
+        except (OSError, ValueError, RuntimeError):  # RuntimeError: what uvloop calls a pipe whose other end is gone
             answer = {}
         except BaseException:
             await self.dismiss()  # what it would answer now belongs to nobody

@@ -24,6 +24,7 @@ MODE = 0o2770  # Asterisk writes here by the folder's group, which is the spool'
 CLOSING = 3.0  # s that Asterisk gets to finish its files when the call is over
 LOOK = 0.05  # s between looks at them
 HEADER = 44  # bytes before the sound in a WAV file of Asterisk's
+SHORTEST = 20_000  # µs of a segment: one packet of sound; a shorter one is none
 MISSING = 1_000_000  # µs of sound that may be missing at a segment's end before it is a fault
 log = structlog.get_logger("pbxd.recording")
 
@@ -109,17 +110,16 @@ def complete(spool: Path, recording: Recording) -> bool:
     files = {}
     deadline = time.monotonic() + CLOSING
     for segment in recording.segments:
-        if moved := _gather(spool, folder, segment, recording.id, deadline):
+        moved = _gather(spool, folder, segment, recording.id, deadline)
+        if moved is not None and _set_times(folder / moved[0], segment) >= SHORTEST:
             files[segment.folder, segment.number] = moved
-            _set_times(folder / moved[0], segment)
             recording.faults += _shortfall(folder / moved[0], segment)
         else:
             segment.at = None
-    for part in recording.merged:
+    for part in recording.merged if files else (*recording.merged, recording.id):
         if (spool / part).exists():
             remove(spool / part)
     if not files:
-        remove(folder)
         return False
     replace(folder / READY, json.dumps(finished(recording, files), ensure_ascii=False))
     (folder / STATE).unlink(missing_ok=True)
@@ -163,8 +163,10 @@ def _mend(path: Path) -> None:
     new.rename(path)
 
 
-def _set_times(path: Path, segment: Segment) -> None:
+def _set_times(path: Path, segment: Segment) -> int:
     """Say when the segment ended, if that is earlier than it was noticed, and when it began, if Asterisk's answer was not heard.
+
+    How long it is, in µs.
 
     Asterisk writes to a file last when it closes it. How long its sound is says when it began, not before it was asked for.
     """
@@ -173,6 +175,7 @@ def _set_times(path: Path, segment: Segment) -> None:
     if segment.at is None:
         segment.at = max(segment.asked_at, closed - _length(path))
     segment.end = max(segment.at, segment.end)
+    return segment.end - segment.at
 
 
 def _length(path: Path) -> int:

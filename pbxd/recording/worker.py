@@ -47,6 +47,8 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
     folder, target = Path(job["folder"]), Path(job["target"])
     manifest = parse((folder / "ready.json").read_bytes(), folder.name)
     plan = assemble.plan(manifest, folder)
+    if not plan.frames:
+        raise RecordingDamaged("it has no length")
     with _plain_file(folder) as plain:
         encode.encode(plain, plan.rate, job["codec"], assemble.blocks(plan))
         frames = encode.frames_of(plain)

@@ -101,6 +101,20 @@ def test_no_sound_at_all_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_recording_without_length_leaves_nothing(tmp_path: Path) -> None:
+    """The call was over before Asterisk had written anything but headers."""
+    made = recording()
+    made.segments[0].end = made.segments[0].at
+    with_sound(tmp_path, made, 0)
+    assert not stage.complete(tmp_path, made)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recording_that_was_never_written_down(tmp_path: Path) -> None:
+    """It was over before its state was saved."""
+    assert not stage.complete(tmp_path, recording())
+
+
 def test_an_answer_that_never_came(tmp_path: Path) -> None:
     """pbxd was killed between asking Asterisk and its answer: how long the sound is says when it began."""
     made = recording()

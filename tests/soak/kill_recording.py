@@ -38,7 +38,7 @@ from tests.soak.verdict import Talk, exported, judged, plain_sound
 PHONES = tuple(str(number) for number in range(111, 121))  # with four lines each: 20 calls
 TONES = {number: 500 + 100 * n for n, number in enumerate(PHONES)}
 STEP_WAIT = 8.0  # s for a step to come; then the kill comes anyway
-EMPTY = 300.0  # s for the spool to be emptied when the calls are over
+EMPTY = 900.0  # s for the spool to be emptied when the calls are over
 PIECE = 64  # bytes of a sound file that are looked for afterwards
 
 
