@@ -28,7 +28,7 @@ LOCKS = Path("/run/lock")  # one for the machine, whatever cache folder a lab us
 START = """
 set -e
 mount --make-rprivate /
-mount --bind "$2" "$1/lab"
+mount --rbind "$2" "$1/lab"
 mount --bind "$2/hosts" "$1/etc/hosts"
 mount -t proc proc "$1/proc"
 mount --rbind /dev "$1/dev"

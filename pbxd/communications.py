@@ -93,10 +93,10 @@ class CommunicationServices:
         recording = self.monitor.handlers() if self.monitor is not None else {}
         return {**recording, **(self.chat.handlers() if self.chat is not None else {})}
 
-    def connected(self) -> None:
+    async def connected(self) -> None:
         """AMI is up, and the live state is what Asterisk says."""
         if self.monitor is not None:
-            self.monitor.connected()
+            await self.monitor.connected()
         if self.chat is not None:
             self.chat.connected()
 

@@ -252,7 +252,7 @@ class Daemon:
         alive = [row.get("Uniqueid") for row in found.channels]
         self.ingest.channels_alive(alive, int(asked * 1_000_000))
         self.voice.keep(alive)
-        self.communications.connected()
+        await self.communications.connected()
 
     def _disconnected(self) -> None:
         self.live_state.clear()

@@ -30,7 +30,7 @@ READ = ("system", "call", "agent", "reporting", "dtmf")
 WRITE = (
     "system",
     # With system: Filter, CoreShowChannels, CoreSettings, PJSIPShowEndpoints, VoicemailUsersList, MixMonitor, StopMixMonitor.
-    "reporting",
+    "reporting",  # Getvar: what goes on in calls that are recorded, after a restart
     "message",  # MessageSend, and nothing else
     "user",  # VoicemailMove, VoicemailRemove, VoicemailForward, VoicemailRefresh; beside them it allows UserEvent only
 )  # nothing else that acts on a call

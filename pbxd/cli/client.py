@@ -28,7 +28,11 @@ class UnixConnection(http.client.HTTPConnection):
         """Connect to the socket."""
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self.path))
+        try:
+            self.sock.connect(str(self.path))
+        except OSError:
+            self.close()
+            raise
 
 
 class Client:
@@ -84,9 +88,9 @@ class Client:
     ) -> http.client.HTTPResponse:
         connection = UnixConnection(self.path)
         given = {name: value for name, value in query.items() if value not in (None, "")}
-        try:
-            place = route + ("?" + urlencode(given) if given else "")
-            connection.request(method, place, body=body or None, headers={"Connection": "close"})
+        try:  # one connection an answer: it is closed with it
+            where = route + ("?" + urlencode(given) if given else "")
+            connection.request(method, where, body=body or None, headers={"Connection": "close"})
             if patient and connection.sock is not None:
                 connection.sock.settimeout(None)
             response = connection.getresponse()

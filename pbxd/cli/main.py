@@ -74,6 +74,7 @@ def status_lines(found: dict[str, Any]) -> list[str]:
         f"store    {store['calls']} calls in {store['path']}, commit lag {journal['lag']:.2f} s",
         f"voicemail {voicemail.line(found['voicemail'])}",
         *([f"chat     {chat.line(found['chat'])}"] if found["chat"] else []),
+        *recorder.lines(found["recording"], found["recordings"]),
         f"disk     {disk['free'] / 2**30:.1f} GiB free in {disk['path']}",
     ]
 

@@ -65,4 +65,6 @@ class Recording(Part):
         None, "The same folder as Asterisk sees it, if it runs in a container; empty is the same."
     )
     spool_group: str = at_start("asterisk", "Group by which Asterisk may write there.")
-    spool_reserve: Size = at_start(64 * 1024**2, "Free space there below which no recording begins.")
+    spool_reserve: Size = at_start(
+        64 * 1024**2, "Free space there; with less than half of it nothing is recorded, until all of it is free."
+    )

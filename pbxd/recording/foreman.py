@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from pathlib import Path
@@ -18,7 +19,11 @@ JOB_LIMIT = 3600.0  # s; a day of sound takes a quarter of an hour, a worker tha
 
 
 class WorkerDied(RecordingError):
-    """The worker ended in the middle of a job: it was killed, or the sound made the encoder fail."""
+    """The worker ended in the middle of a job: it was killed from outside, or (`failed`) the sound may have made it fail."""
+
+    def __init__(self, message: str, *, failed: bool) -> None:
+        super().__init__(message)
+        self.failed = failed
 
 
 class Foreman:
@@ -29,6 +34,8 @@ class Foreman:
 
     async def do(self, job: dict[str, Any]) -> dict[str, Any]:
         """Have a job done; see `worker`. RecordingDamaged, CommsFull, WorkerDied or RecordingError if it was not."""
+        if self._process is not None and self._process.returncode is not None:
+            await self.dismiss()  # it was killed while it had nothing to do
         process = self._process or await self._start()
         if process.stdin is None or process.stdout is None:
             raise RecordingError("the worker has no pipes")
@@ -39,15 +46,15 @@ class Foreman:
             answer: dict[str, Any] = json.loads(line) if line else {}
         except TimeoutError as error:
             await self.dismiss()
-            raise WorkerDied(f"it took more than {JOB_LIMIT:.0f} s") from error
-        except (OSError, ValueError):
+            raise WorkerDied(f"it took more than {JOB_LIMIT:.0f} s", failed=True) from error
+        except (OSError, ValueError, RuntimeError):  # RuntimeError: what uvloop calls a pipe whose other end is gone
             answer = {}
         except BaseException:
             await self.dismiss()  # what it would answer now belongs to nobody
             raise
         if not answer:
             code = await self.dismiss()
-            raise WorkerDied(f"the encoder ended by itself ({code})")
+            raise WorkerDied(f"the encoder ended ({code})", failed=code != -signal.SIGKILL)
         if "error" in answer:
             raise _error(answer)
         return answer

@@ -7,19 +7,21 @@ Only what takes long, handing over a recording whose files Asterisk has yet to c
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from pbxd.asterisk.events import BRIDGES, CHANNELS, KEYS
 from pbxd.calls.live import Event, LiveState
 from pbxd.errors import AmiError, RecordingError
+from pbxd.recording import takeover
 from pbxd.recording.commands import Command, Finish, Save, Start, Stop
+from pbxd.recording.policy import Consent
 from pbxd.recording.recorder import Recorder
+from pbxd.recording.room import Room
 from pbxd.recording.segments import Recording, Segment
 from pbxd.recording.stage import complete, left_behind, names, open_spool, write_state
 
@@ -30,13 +32,6 @@ AGAIN = 5.0  # s between tries to hand over a recording that the spool did not t
 log = structlog.get_logger("pbxd.recording")
 
 
-class Asterisk(Protocol):
-    """What is needed of the AMI session."""
-
-    async def action(self, name: str, **headers: str) -> Event:
-        """Send an action and give its answer; AmiError if it fails."""
-
-
 @dataclass(frozen=True, slots=True)
 class MonitorSettings:
     """Where recordings are made."""
@@ -44,7 +39,7 @@ class MonitorSettings:
     spool: Path
     spool_in_asterisk: Path  # the same folder, as Asterisk sees it
     group: str  # by which Asterisk may write there
-    reserve: int  # bytes that must be free in it before a recording begins
+    reserve: int  # bytes; with less than half of them free nothing is recorded, until all are
     beep_every: int = 15  # s between the beeps of a recording that asks for them
 
 
@@ -64,7 +59,7 @@ class Monitor:
     def __init__(
         self,
         recorder: Recorder,
-        asterisk: Asterisk,
+        asterisk: takeover.Asterisk,
         live: LiveState,
         settings: MonitorSettings,
         *,
@@ -80,8 +75,12 @@ class Monitor:
         self._on_ready = on_ready
         self._queue: asyncio.Queue[Command] = asyncio.Queue()
         self._finishing: set[asyncio.Task[None]] = set()
-        self._up = False  # AMI is up, and `live` is what Asterisk has
+        self._up = False  # AMI is up, `live` is what Asterisk has, and what an earlier run left was taken over
+        self._waiting = False  # AMI is up, and the spool cannot be used
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self._room = Room(settings.spool, settings.reserve)
+        self._adopting = asyncio.Lock()
+        self._adopted = False
 
     def _now(self) -> int:
         return int(self._clock() * 1_000_000)
@@ -96,6 +95,8 @@ class Monitor:
         return made
 
     def _channel(self, event: Event) -> None:
+        if not self._up:
+            return  # the live state is empty, or of an earlier session: `connected` comes, with all that there is
         uniqueid = event.get("Uniqueid")
         self._do(self.recorder.changed(uniqueid, self._live.channels.get(uniqueid), self._now()))
 
@@ -103,14 +104,20 @@ class Monitor:
         # Which key it was is in the event too. It is not read: it may be part of a card number.
         self._do(self.recorder.key(event.get("Uniqueid"), self._now(), down=event.event == "DTMFBegin"))
 
-    def connected(self) -> None:
-        """AMI is up, and the live state is what Asterisk has now."""
+    async def connected(self) -> None:
+        """AMI is up, and the live state is what Asterisk has now; events wait until this returns. AmiError if the link fails."""
+        self._waiting = not await self._adopt()
+        if self._waiting:
+            return
+        announcements = any(rule.consent is Consent.ANNOUNCEMENT for rule in self.recorder.rules.rules)
+        recordings = list(self.recorder.recordings.values())
+        told = await takeover.ask(self._asterisk, dict(self._live.channels), recordings, announcements=announcements)
         self._up = True
-        self._do(self.recorder.replaced(dict(self._live.channels), self._now()))
+        self._do(self.recorder.replaced(dict(self._live.channels), self._now(), told))
 
     def disconnected(self) -> None:
         """Nothing is known of Asterisk; it goes on recording what it was asked to."""
-        self._up = False
+        self._up = self._waiting = False
 
     def ask(self, uniqueid: str, what: str) -> None:
         """`start`, `stop`, `pause` or `resume` the recording of the call of this channel. RecordingError if there is none."""
@@ -133,11 +140,7 @@ class Monitor:
 
     async def run(self) -> None:
         """Until cancelled. Recordings that an earlier run began are taken over first."""
-        for recording in await asyncio.to_thread(self._opened):
-            if recording.id not in self.recorder.recordings:
-                self.recorder.adopt(recording)
-        if self._up:
-            self.connected()
+        await self._adopt()
         ticking = asyncio.create_task(self._tick())
         try:
             while True:
@@ -146,13 +149,26 @@ class Monitor:
             for task in (ticking, *self._finishing):
                 task.cancel()
 
+    async def _adopt(self) -> bool:
+        """Take over what an earlier run left, once, before anything is decided: else its recordings would begin a second time.
+
+        False if the spool cannot be used.
+        """
+        async with self._adopting:
+            if not self._adopted:
+                try:
+                    left = await asyncio.to_thread(self._opened)
+                except OSError as error:
+                    self._failed(f"the spool {self._settings.spool} cannot be used", error)
+                    return False
+                for recording in left:
+                    self.recorder.adopt(recording)
+                self._adopted = True
+        return True
+
     def _opened(self) -> list[Recording]:
-        try:
-            open_spool(self._settings.spool, self._settings.group)
-            return left_behind(self._settings.spool)
-        except OSError as error:
-            self._failed(f"the spool {self._settings.spool} cannot be used", error)
-            return []
+        open_spool(self._settings.spool, self._settings.group)
+        return left_behind(self._settings.spool)
 
     async def _tick(self) -> None:
         """Let the recorder know when time is up for something."""
@@ -161,6 +177,16 @@ class Monitor:
             wait = 1.0 if deadline is None else max(0.05, deadline / 1_000_000 - self._clock())
             await asyncio.sleep(min(wait, 1.0))
             self._do(self.recorder.tick(self._now()))
+            await self._look_at_room()
+            if self._waiting:
+                await self._try_again()
+
+    async def _try_again(self) -> None:
+        """The spool could not be used when AMI came up: nothing is recorded before it can."""
+        try:
+            await self.connected()
+        except AmiError as error:
+            log.info("Asterisk cannot tell what goes on; it is asked when AMI is up again", error=str(error))
 
     async def _carry_out(self, command: Command) -> None:
         if isinstance(command, Save):
@@ -191,34 +217,46 @@ class Monitor:
         if not segment.going_on:
             return  # it was stopped while this waited
         settings = self._settings
+        await self._look_at_room()
+        if not segment.going_on:
+            return  # for lack of room
         try:
-            self._room()
             received, sent = (settings.spool_in_asterisk / segment.folder / name for name in names(segment))
-            options = f"r({received})t({sent})" + (f"pB({settings.beep_every})" if beep else "")
+            # Without `i` Asterisk does not tell the id, and a stop without one ends whichever MixMonitor the channel got last.
+            options = f"r({received})t({sent})i({takeover.variable_of(segment)})" + (
+                f"pB({settings.beep_every})" if beep else ""
+            )
             answer = await self._asterisk.action("MixMonitor", Channel=segment.channel, Options=options)
-        except (AmiError, RecordingError) as error:
+        except AmiError as error:
             log.warning("a call is not recorded", channel=segment.channel, error=str(error))
             self._do(self.recorder.refused(segment, str(error), self._now()))
         else:
             self._do(self.recorder.started(segment, self._now(), answer.get("MixMonitorID")))
 
-    def _room(self) -> None:
-        """RecordingError if the spool is missing or nearly full: calls go on, and are not recorded."""
-        try:
-            free = shutil.disk_usage(self._settings.spool).free
-        except OSError as error:
-            raise RecordingError(f"the spool {self._settings.spool} cannot be used: {error.strerror}") from error
-        if free < self._settings.reserve:
-            self.counters.last_error = f"the spool {self._settings.spool} is full: {free} bytes are free"
-            raise RecordingError(self.counters.last_error)
-        if self.counters.last_error.startswith("the spool"):
-            self.counters.last_error = ""
+    async def _look_at_room(self) -> None:
+        """Stop recording while the spool is missing or nearly full: calls go on."""
+        room, counters = self._room, self.counters
+        if await asyncio.to_thread(room.look):
+            self._do([Save(recording) for recording in self.recorder.recordings.values()])
+        if room.why:
+            counters.last_error = room.why
+        elif counters.last_error.startswith("the spool"):
+            counters.last_error = ""
+        if self.recorder.short is not bool(room.why):
+            if room.why:
+                log.error("nothing is recorded", error=room.why)
+            else:
+                log.info("calls are recorded again")
+            self._do(self.recorder.room(self._now(), short=bool(room.why)))
 
     async def _stop(self, segment: Segment) -> None:
-        if segment.at is None or segment.uniqueid not in self.recorder.channels:
+        if segment.uniqueid not in self.recorder.channels:
             return
         try:
-            await self._asterisk.action("StopMixMonitor", Channel=segment.channel, MixMonitorID=segment.monitor)
+            monitor = segment.monitor or await takeover.monitor_of(self._asterisk, segment)
+            if monitor:
+                await self._asterisk.action("StopMixMonitor", Channel=segment.channel, MixMonitorID=monitor)
+            segment.stopped = True
         except AmiError as error:
             # The channel is gone, most often. If not, what is written from now on is left out when the pieces are put together.
             log.info("Asterisk did not stop a recording", channel=segment.channel, error=str(error))
@@ -231,6 +269,8 @@ class Monitor:
         )
         while (ready := await self._handed_over(recording)) is None:  # noqa: ASYNC110 - a full disk tells nobody when it is not
             await asyncio.sleep(AGAIN)
+        if self.counters.last_error.startswith(_waits(recording)):
+            self.counters.last_error = ""
         if not ready:
             self.counters.empty += 1
             if length > SHORT:
@@ -250,7 +290,7 @@ class Monitor:
             async with self._turns:
                 return await asyncio.to_thread(complete, self._settings.spool, recording)
         except OSError as error:
-            self._failed(f"the recording {recording.id} waits in the spool", error)
+            self._failed(_waits(recording), error)
             return None
 
     def under_way(self) -> list[dict[str, Any]]:
@@ -273,7 +313,12 @@ class Monitor:
         recordings = self.recorder.recordings.values()
         return {
             "recording": len(recordings),
+            "short": self.recorder.short,
             "paused": sum(recording.paused for recording in recordings),
             **asdict(self.recorder.counters),
             **asdict(self.counters),
         }
+
+
+def _waits(recording: Recording) -> str:
+    return f"the recording {recording.id} waits in the spool"

@@ -26,11 +26,11 @@ from pbxd.recording import spool as spools
 from pbxd.recording.catalogue import Catalogue
 from pbxd.recording.foreman import Foreman, WorkerDied, job
 from pbxd.recording.manifest import parse
-from pbxd.recording.stage import READY
+from pbxd.recording.stage import READY, remove
 
 LOOK = 30.0  # s between looks into the spool, beside those when a recording is complete
 IDLE = 20.0  # s without work after which the worker is let go
-FIRST, LONGEST = 1.0, 60.0  # s of waiting after a failure
+FIRST, LONGEST = 1.0, 20.0  # s of waiting after a failure
 DEATHS = 3  # how often a recording may end the worker before it counts as damaged
 log = structlog.get_logger("pbxd.recording")
 
@@ -143,6 +143,8 @@ class Pipeline:
             try:
                 await self._ingest(folder)
             except WorkerDied as error:
+                if not error.failed:
+                    raise  # memory was short, say: that is not the sound's fault
                 deaths = self.troubles.deaths[name] = self.troubles.deaths.get(name, 0) + 1
                 if deaths < DEATHS:
                     raise
@@ -151,7 +153,7 @@ class Pipeline:
                 await self._set_aside(folder, str(error))
             except ObjectGone:
                 log.warning("a recording was destroyed while it was taken in", recording=name)
-        await asyncio.to_thread(spools.remove, folder)
+        await asyncio.to_thread(remove, folder)
 
     async def _ingest(self, folder: Path) -> None:
         manifest = await asyncio.to_thread(lambda: parse((folder / READY).read_bytes(), folder.name))

@@ -15,6 +15,7 @@ from datetime import datetime
 from pbxd.calls.cel import id_order
 from pbxd.calls.live import LiveChannel
 from pbxd.calls.site import Site
+from pbxd.recording import takeover
 from pbxd.recording.commands import Command, Finish, Save, Start, Stop
 from pbxd.recording.conversations import Conversations, is_local
 from pbxd.recording.policy import CallFacts, Consent, Party, Rule, Verdict, judge
@@ -22,6 +23,7 @@ from pbxd.recording.segments import Recording, Segment
 
 MAX_RECORDINGS = 2000  # at once: what Asterisk itself has descriptors for; more are refused and counted
 ASKED, DIGITS = "asked", "digits"
+NO_ROOM = "parts of the call are missing: the spool had no room"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class Recorder:
     channels: dict[str, LiveChannel] = field(default_factory=dict)
     recordings: dict[str, Recording] = field(default_factory=dict)
     counters: RecorderCounters = field(default_factory=RecorderCounters)
+    short: bool = False  # the spool has no room: nothing is recorded
     _map: Conversations = field(default_factory=Conversations)
     _of_channel: dict[str, str] = field(default_factory=dict)  # uniqueid -> recording
     _queues: dict[str, set[str]] = field(default_factory=dict)  # uniqueid -> queues that it waited in
@@ -73,15 +76,26 @@ class Recorder:
         self._take(uniqueid, channel, now)
         return self._look(near | self._map.call(uniqueid) | {uniqueid}, now)
 
-    def replaced(self, channels: Mapping[str, LiveChannel], now: int) -> list[Command]:
-        """These are all channels that there are: AMI was away."""
+    def replaced(
+        self, channels: Mapping[str, LiveChannel], now: int, told: takeover.Told | None = None
+    ) -> list[Command]:
+        """These are all channels that there are, and what Asterisk told beside them: AMI was away."""
+        told = told or takeover.Told()
+        held = {one for recording in self.recordings.values() for one in recording.held}
         for gone in set(self.channels) - set(channels):
             self._take(gone, None, now)
         for uniqueid, channel in channels.items():
+            channel.held = told.held.get(uniqueid, channel.held or uniqueid in held)
             self._take(uniqueid, channel, now)
-        done = self._look(channels, now)
+        self._consented.update(told.announced)
+        done: list[Command] = []
+        for recording in self.recordings.values():
+            done += takeover.settle(recording, channels, told.monitors, now)
+            if DIGITS in recording.pauses and self._keys.get(recording.id) is None:  # when it was let go was not seen
+                self._keys[recording.id] = now + self.rules.digits_after
+        done += self._look(channels, now)
         for recording in list(self.recordings.values()):
-            done += self._finish_if_over(recording, now)
+            done += self._finish_if_over(recording, None)
         return done
 
     def _take(self, uniqueid: str, channel: LiveChannel | None, now: int) -> None:
@@ -100,13 +114,18 @@ class Recorder:
             if segment.uniqueid == uniqueid:
                 segment.stop(now)
 
+    def room(self, now: int, *, short: bool) -> list[Command]:
+        """The spool is short of room, so that everything stops, or has room again."""
+        self.short = short
+        return self._look(self.channels, now)
+
     def adopt(self, recording: Recording) -> None:
         """A recording that an earlier run of pbxd began. `replaced` says what became of its call."""
         self.recordings[recording.id] = recording
         self._of_channel |= dict.fromkeys(recording.channels, recording.id)
         if recording.consent is Consent.ANNOUNCEMENT:
             self._consented |= recording.channels
-        self._wanted |= recording.channels
+        (self._unwanted if recording.unwanted else self._wanted).update(recording.channels)
 
     def consented(self, uniqueid: str, now: int) -> list[Command]:
         """The announcement was heard on this channel, to its end."""
@@ -120,7 +139,11 @@ class Recorder:
             add, remove = (self._wanted, self._unwanted) if what == "start" else (self._unwanted, self._wanted)
             add |= call
             remove -= call
-            return bool(call), self._look(call, now)
+            done = self._look(call, now)
+            if (recording := self._recording_of(call)) is not None:
+                recording.unwanted = what == "stop"
+                done.insert(0, Save(recording))  # before Asterisk is asked: the next start must know of it
+            return bool(call), done
         recording = self._recording_of(call)
         if recording is None:
             return False, []
@@ -200,11 +223,13 @@ class Recorder:
                 done += self._finish_if_over(self.recordings[name], now)
         return done
 
-    def _finish_if_over(self, recording: Recording, now: int) -> list[Command]:
+    def _finish_if_over(self, recording: Recording, now: int | None) -> list[Command]:
+        """Let go of a recording whose channels are gone, since `now`; None: it was not seen when."""
         if recording.channels & self.channels.keys():
             return []
-        for segment in recording.segments:
-            segment.stop(now)
+        if now is not None:
+            for segment in recording.segments:
+                segment.stop(now)
         recording.end = now
         del self.recordings[recording.id]
         self._keys.pop(recording.id, None)
@@ -229,6 +254,7 @@ class Recorder:
         for uniqueid in call - recording.channels:
             recording.channels.add(uniqueid)
             self._of_channel[uniqueid] = recording.id
+        before, recording.held = recording.held, {one for one in call if self.channels[one].held}
         wanted = {talk for talk, verdict in verdicts.items() if self._may(talk, verdict)}
         for talk in talks:
             done += self._follow(
@@ -238,7 +264,7 @@ class Recorder:
         for segment in recording.segments:
             if segment.going_on and segment.uniqueid in alone:
                 done += self._stop(segment, now)
-        if done:
+        if done or before != recording.held:
             # The state is written before Asterisk is asked: a kill between the two leaves nothing that nobody knows of.
             done.insert(0, Save(recording))
         return done
@@ -246,6 +272,7 @@ class Recorder:
     def _united(self, call: set[str]) -> tuple[Recording | None, list[Command]]:
         """The call's recording. If calls that had one each have met, the older one is that of both."""
         names = {self._of_channel[channel] for channel in call if channel in self._of_channel}
+        names |= {self._call_id(call)} & self.recordings.keys()  # all its channels changed while AMI was away
         found = sorted((self.recordings[name] for name in names), key=lambda recording: (recording.start, recording.id))
         if not found:
             return None, []
@@ -336,10 +363,15 @@ class Recorder:
             recording.parties.setdefault(party.endpoint, party)
         heard = len([one for one in talk if not self.channels[one].held]) > 1
         running = [segment for segment in recording.segments if segment.going_on and segment.uniqueid in talk]
+        wanted = wanted and heard and not recording.paused
+        if wanted and self.short and NO_ROOM not in recording.faults:
+            recording.faults.append(NO_ROOM)
+            self.counters.refused += 1
+        wanted = wanted and not self.short
         # Two recorded conversations that became one have two MixMonitors: the first one hears all of it.
-        kept = running[:1] if wanted and heard and not recording.paused else []
+        kept = running[:1] if wanted else []
         done = [command for segment in running[len(kept) :] for command in self._stop(segment, now)]
-        if wanted and heard and not recording.paused and not kept:
+        if wanted and not kept:
             channel = self.channels[min(talk, key=id_order)]
             number = sum(segment.folder == recording.id for segment in recording.segments)
             party = self._party(channel)

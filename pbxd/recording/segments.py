@@ -33,6 +33,7 @@ class Segment:
     left: str = ""  # endpoint of the recorded party
     right: list[str] = field(default_factory=list)  # endpoints of those whom it heard
     monitor: str = ""  # Asterisk's id of the MixMonitor
+    stopped: bool = False  # Asterisk has ended it, or never began it
 
     @property
     def going_on(self) -> bool:
@@ -57,13 +58,15 @@ class Recording:
     dialled: str = ""
     queue: str = ""
     consent: Consent = Consent.NONE
-    end: int | None = None
+    end: int | None = None  # None: it goes on, or nobody saw it end; then it is where the sound ends
     parties: dict[str, Party] = field(default_factory=dict)  # endpoint -> who
     channels: set[str] = field(default_factory=set)  # uniqueids that the call has had
     segments: list[Segment] = field(default_factory=list)
     pauses: dict[str, int] = field(default_factory=dict)  # why (asked, digits) -> since when
     gaps: list[Span] = field(default_factory=list)  # pauses that are over
     merged: list[str] = field(default_factory=list)  # recordings that turned out to be of this call
+    held: set[str] = field(default_factory=set)  # uniqueids whose phones have put the others on hold
+    unwanted: bool = False  # somebody stopped it; a rule that says always does not begin it again
     faults: list[str] = field(default_factory=list)
 
     @property
@@ -84,6 +87,8 @@ class Recording:
     def absorb(self, other: Recording) -> None:
         """`other`, which began later, is of the same call."""
         self.channels |= other.channels
+        self.held |= other.held
+        self.unwanted |= other.unwanted
         self.parties = other.parties | self.parties
         self.queue = self.queue or other.queue
         self.segments += other.segments
@@ -98,7 +103,7 @@ class Recording:
 def state_of(recording: Recording) -> str:
     """A recording that is being made, as text; `recording_of` reads it back."""
     values = asdict(recording)
-    values["channels"] = sorted(recording.channels)
+    values["channels"], values["held"] = sorted(recording.channels), sorted(recording.held)
     return json.dumps({"version": VERSION, **values}, ensure_ascii=False)
 
 
@@ -110,7 +115,7 @@ def recording_of(text: str) -> Recording:
             raise ValueError("it is of another version of pbxd")
         values["consent"] = Consent(values["consent"])
         values["parties"] = {name: Party(**party) for name, party in values["parties"].items()}
-        values["channels"] = set(values["channels"])
+        values["channels"], values["held"] = set(values["channels"]), set(values.get("held", ()))
         values["segments"] = [Segment(**segment) for segment in values["segments"]]
         values["gaps"] = [(start, end) for start, end in values["gaps"]]
         return Recording(**values)
@@ -134,7 +139,7 @@ def finished(recording: Recording, files: Mapping[tuple[str, int], tuple[str, st
         told.append(
             {
                 "at": segment.at,
-                "end": segment.end or end,
+                "end": end if segment.end is None else segment.end,
                 "left": left,
                 "right": right,
                 "left_party": segment.left,

@@ -112,13 +112,15 @@ class RecordingService:
             folders = spools.look(spool)
             free = shutil.disk_usage(spool).free if spool.exists() else 0
         except OSError as error:
-            return {"error": f"{spool} cannot be read: {error.strerror}", **self._totals}
+            return {"error": f"{spool} cannot be read: {error.strerror}", "blocked": True, **self._totals}
         found: dict[str, Any] = {
             "error": "", "waiting": len(folders.ready), "oldest": folders.oldest, "unfinished": folders.unfinished,
             "spool_free": free, **self._totals,
         }  # fmt: skip
         if self._pipeline is None:
-            return found | {"error": self._host.last_error or "the store is being opened", "failing": {}}
+            why = self._host.last_error or "the store is being opened"
+            return found | {"error": why, "blocked": True, "failing": {}}
         troubles = self._pipeline.troubles
         counters = asdict(self._pipeline.counters) | self._totals  # damaged ones are counted over all starts
-        return found | counters | {"error": troubles.alarm, "failing": dict(troubles.of)}
+        alarm = {"error": troubles.alarm, "blocked": bool(troubles.alarm)}
+        return found | counters | alarm | {"failing": dict(troubles.of)}

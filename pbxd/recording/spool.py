@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from pbxd.recording.stage import READY
-
-DONE = ".done"  # suffix of a folder that is in the vault and on its way out; such names begin with a dot
+from pbxd.recording.stage import DONE, READY
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +42,6 @@ def sweep(spool: Path) -> None:
     """Delete what is left of folders that are done. OSError if it cannot be."""
     for folder in spool.glob(f".*{DONE}"):
         shutil.rmtree(folder)
-
-
-def remove(folder: Path) -> None:
-    """Take a folder out of the spool, in one step: a half that is left would be taken for one that goes on. OSError if it stays."""
-    done = folder.with_name(f".{folder.name}{DONE}")
-    folder.rename(done)
-    shutil.rmtree(done)
 
 
 def packed(folder: Path) -> BinaryIO:

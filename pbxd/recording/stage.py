@@ -19,10 +19,12 @@ import structlog
 from pbxd.recording.segments import Recording, Segment, finished, recording_of, state_of
 
 STATE, READY = "state.json", "ready.json"
+DONE = ".done"  # suffix of a folder that is on its way out of the spool; such names begin with a dot
 MODE = 0o2770  # Asterisk writes here by the folder's group, which is the spool's
 CLOSING = 3.0  # s that Asterisk gets to finish its files when the call is over
 LOOK = 0.05  # s between looks at them
 HEADER = 44  # bytes before the sound in a WAV file of Asterisk's
+SHORTEST = 20_000  # µs of a segment: one packet of sound; a shorter one is none
 MISSING = 1_000_000  # µs of sound that may be missing at a segment's end before it is a fault
 log = structlog.get_logger("pbxd.recording")
 
@@ -66,12 +68,26 @@ def replace(path: Path, text: str) -> None:
         os.close(folder)
 
 
+def remove(folder: Path) -> None:
+    """Take a folder out of the spool, in one step: a half that is left would be taken for one that goes on. OSError if it stays."""
+    done = folder.with_name(f".{folder.name}{DONE}")
+    shutil.rmtree(done, ignore_errors=True)  # of an earlier one, killed in the middle
+    folder.rename(done)
+    shutil.rmtree(done)
+
+
 def left_behind(spool: Path) -> list[Recording]:
     """The recordings that an earlier run did not finish, those that had become part of another left out."""
     found = {}
-    for file in sorted(spool.glob(f"*/{STATE}")):
-        if (file.parent / READY).exists():  # killed between the two
-            file.unlink()
+    for folder in sorted(spool.iterdir()):
+        if folder.name.startswith(".") or not folder.is_dir():
+            continue
+        file = folder / STATE
+        if (folder / READY).exists():
+            file.unlink(missing_ok=True)  # killed between the two
+            continue
+        if not file.exists() and not any(folder.glob("*.wav")):  # killed before its state was written
+            remove(folder)
             continue
         try:
             recording = recording_of(file.read_text())
@@ -94,18 +110,16 @@ def complete(spool: Path, recording: Recording) -> bool:
     files = {}
     deadline = time.monotonic() + CLOSING
     for segment in recording.segments:
-        if moved := _gather(spool, folder, segment, recording.id, deadline):
+        moved = _gather(spool, folder, segment, recording.id, deadline)
+        if moved is not None and _set_times(folder / moved[0], segment) >= SHORTEST:
             files[segment.folder, segment.number] = moved
-            if segment.at is None:
-                segment.at = segment.asked_at
-                recording.faults.append(f"Asterisk did not say when it began to record {segment.channel}")
             recording.faults += _shortfall(folder / moved[0], segment)
         else:
             segment.at = None
-    for part in recording.merged:
-        shutil.rmtree(spool / part, ignore_errors=True)
+    for part in recording.merged if files else (*recording.merged, recording.id):
+        if (spool / part).exists():
+            remove(spool / part)
     if not files:
-        shutil.rmtree(folder, ignore_errors=True)
         return False
     replace(folder / READY, json.dumps(finished(recording, files), ensure_ascii=False))
     (folder / STATE).unlink(missing_ok=True)
@@ -145,7 +159,31 @@ def _mend(path: Path) -> None:
         header = old.read(HEADER)
         file.write(header[:4] + struct.pack("<I", size - 8) + header[8:40] + struct.pack("<I", size - HEADER))
         shutil.copyfileobj(old, file, 1024**2)
+    os.utime(new, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))  # when Asterisk wrote last
     new.rename(path)
+
+
+def _set_times(path: Path, segment: Segment) -> int:
+    """Say when the segment ended, if that is earlier than it was noticed, and when it began, if Asterisk's answer was not heard.
+
+    How long it is, in µs.
+
+    Asterisk writes to a file last when it closes it. How long its sound is says when it began, not before it was asked for.
+    """
+    closed = path.stat().st_mtime_ns // 1000
+    segment.end = closed if segment.end is None else min(segment.end, closed)
+    if segment.at is None:
+        segment.at = max(segment.asked_at, closed - _length(path))
+    segment.end = max(segment.at, segment.end)
+    return segment.end - segment.at
+
+
+def _length(path: Path) -> int:
+    """The sound of a file, in µs; 0 for one that is none."""
+    with path.open("rb") as file:
+        header = file.read(HEADER)
+    (per_second,) = struct.unpack("<I", header[28:32]) if len(header) == HEADER else (0,)
+    return (path.stat().st_size - HEADER) * 1_000_000 // per_second if per_second else 0
 
 
 def _header_fits(path: Path) -> bool:
@@ -158,13 +196,8 @@ def _header_fits(path: Path) -> bool:
 
 
 def _shortfall(path: Path, segment: Segment) -> Iterator[str]:
-    """What to say of a file that ends long before its segment: the spool was full, or Asterisk was killed."""
-    with path.open("rb") as file:
-        header = file.read(HEADER)
-    (per_second,) = struct.unpack("<I", header[28:32]) if len(header) == HEADER else (0,)
-    if segment.at is None or segment.end is None or not per_second:
-        return
-    length = (path.stat().st_size - HEADER) * 1_000_000 // per_second
-    missing = segment.end - segment.at - length
+    """What to say of a file that ends long before its segment: the spool was full."""
+    length = _length(path)
+    missing = 0 if segment.at is None or segment.end is None else segment.end - segment.at - length
     if length and missing > MISSING:
         yield f"{missing / 1_000_000:.1f} s of {segment.channel} are missing"

@@ -10,9 +10,12 @@ and its answer `{"size", "length", "sha256", "frames", "rate"}` of the encrypted
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +38,9 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
     folder, target = Path(job["folder"]), Path(job["target"])
     manifest = parse((folder / "ready.json").read_bytes(), folder.name)
     plan = assemble.plan(manifest, folder)
-    plain = folder / ENCODED
-    try:
+    if not plan.frames:
+        raise RecordingDamaged("it has no length")
+    with _plain_file(folder) as plain:
         encode.encode(plain, plan.rate, job["codec"], assemble.blocks(plan))
         frames = encode.frames_of(plain)
         if abs(frames - plan.frames) > SLACK * plan.rate:
@@ -44,11 +48,27 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
         make_folder(target.parent)
         with plain.open("rb") as source:
             made = encrypt_file(source, target, job["recipient"])
-    finally:
-        plain.unlink(missing_ok=True)
     return {
         "size": made.size, "length": made.length, "sha256": made.sha256, "frames": plan.frames, "rate": plan.rate,
     }  # fmt: skip
+
+
+@contextlib.contextmanager
+def _plain_file(folder: Path) -> Iterator[Path]:
+    """Where the encoded file goes: beside the sound; into memory if there is no room, for else there would never be any again."""
+    sound = sum(path.stat().st_size for path in folder.glob("*.wav"))
+    if shutil.disk_usage(folder).free > sound + NEARLY_NOTHING:
+        plain = folder / ENCODED
+        try:
+            yield plain
+        finally:
+            plain.unlink(missing_ok=True)
+        return
+    memory = os.memfd_create("pbxd-encoded", os.MFD_CLOEXEC)
+    try:
+        yield Path(f"/proc/self/fd/{memory}")
+    finally:
+        os.close(memory)
 
 
 def answer(line: bytes) -> dict[str, Any]:

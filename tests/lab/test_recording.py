@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,10 @@ class Office:
     def status(self) -> dict[str, Any]:
         found: dict[str, Any] = self.box.pbxd.status()["recording"]
         return found
+
+    def sounds(self) -> list[Written]:
+        """What Asterisk wrote of the recorded party of the calls that go on, in the order in which it began."""
+        return [Written(path) for path in sorted(self.spool.glob("*/*.rx.wav"))]
 
     def next_one(self, known: list[dict[str, Any]]) -> Heard:
         """The recording that is stored and was not before, decrypted."""
@@ -128,6 +133,25 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
         box.stop()
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A file that Asterisk writes, or wrote, to the spool."""
+
+    path: Path
+
+    def is_closed(self) -> bool:
+        """Whether its header tells its length."""
+        (length,) = struct.unpack("<I", self.path.read_bytes()[40:44])
+        return bool(44 + length == self.path.stat().st_size)
+
+
+def kill_and_start(office: Office) -> None:
+    """pbxd is killed, and has taken over what goes on when this returns."""
+    office.box.pbxd.kill()
+    office.box.pbxd.start()
+    wait_until(lambda: office.status()["recording"] == 1, "the recording to be taken over")
+
+
 def hang_up(office: Office, line: Line) -> None:
     line.hang_up()
     office.desk.quiet(TONES)
@@ -180,11 +204,7 @@ def test_pbxd_killed_in_the_middle(office: Office) -> None:
     known = office.recordings()
     a, _ = connect(office.desk, "121", "122")
     wait_until(lambda: office.status()["recording"] == 1, "the recording")
-    office.box.pbxd.kill()
-    office.desk.pause(1)
-    office.box.pbxd.start()
-    wait_until(lambda: office.box.pbxd.status()["ami"]["connected"], "AMI")
-    wait_until(lambda: office.status()["recording"] == 1, "the recording to be taken over")
+    kill_and_start(office)
     office.desk.pause(1)
     hang_up(office, a)
     made = office.next_one(known)
@@ -200,6 +220,35 @@ def test_killed_and_the_call_over_before_it_is_back(office: Office) -> None:
     hang_up(office, a)
     office.box.pbxd.start()
     assert office.next_one(known).talks() == [(500, 700)]
+
+
+def test_killed_while_somebody_is_held(office: Office) -> None:
+    """The next start does not record in the hold. One that begins while pbxd is down is recorded until the next start."""
+    known = office.recordings()
+    a, b = connect(office.desk, "121", "122")
+    wait_until(lambda: office.status()["recording"] == 1, "the recording")
+    b.hold()
+    wait_until(office.sounds()[-1].is_closed, "the recording to stop")
+    kill_and_start(office)
+    office.desk.pause(1)
+    assert len(office.sounds()) == 1
+    b.resume()
+    wait_until(lambda: len(office.sounds()) == 2, "the recording to go on")
+    office.desk.pause(1)
+    office.box.pbxd.kill()
+    b.hold()
+    office.desk.pause(0.5)
+    office.box.pbxd.start()
+    wait_until(office.sounds()[-1].is_closed, "the recording to stop")
+    b.resume()
+    wait_until(lambda: len(office.sounds()) == 3, "the recording to go on")
+    office.desk.pause(1)
+    hang_up(office, a)
+    made = office.next_one(known)
+    talks = made.talks()
+    assert [talks[0], talks[1], talks[-1]] == [(500, 700)] * 3
+    assert made.silent_seconds() > 1
+    assert made.facts["faults"] == []
 
 
 def test_asterisk_killed_in_the_middle(office: Office) -> None:

@@ -137,6 +137,28 @@ async def test_the_worker_is_at_low_priority_and_goes(tmp_path: Path) -> None:
     assert not Path(f"/proc/{pid}").exists()
 
 
+async def test_a_worker_that_was_killed_while_it_was_idle(tmp_path: Path) -> None:
+    """The next recording has another one, and nothing fails."""
+    async with opened(tmp_path, "flac") as (_, _, pipeline):
+        for name in ("r1", "r2"):
+            recording(tmp_path / "spool", name, 0.2)
+            assert await pipeline.empty()
+            pid = pipeline._foreman.pid
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            process = pipeline._foreman._process
+            assert process is not None
+            await process.wait()
+        assert pipeline.counters.failed == 0
+
+
+async def test_a_recording_without_length_is_kept_as_it_is(tmp_path: Path) -> None:
+    recording(tmp_path / "spool", "r1", 0)
+    async with opened(tmp_path, "opus") as (_, catalogue, pipeline):
+        assert await pipeline.empty()
+        assert [row["reason"] for row in await catalogue.damage()] == ["it has no length"]
+
+
 async def test_the_worker_has_no_key(tmp_path: Path) -> None:
     """It is told whom to encrypt to, and nothing with which one could decrypt."""
     recording(tmp_path / "spool", "r1", 0.2)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pbxd.recording import spool as spools
 from pbxd.recording import stage
 from pbxd.recording.policy import Party
 from pbxd.recording.segments import Recording, Segment
@@ -49,10 +50,12 @@ def with_sound(spool: Path, made: Recording, seconds: float = 2.0, *, closed: bo
         (spool / segment.folder).mkdir(exist_ok=True)
         for name in stage.names(segment):
             wav(spool / segment.folder / name, seconds, closed=closed)
+            last = (segment.end or NOW) * 1000
+            os.utime(spool / segment.folder / name, ns=(last, last))
 
 
-def told(spool: Path, name: str = "1.1") -> dict[str, object]:
-    found: dict[str, object] = json.loads((spool / name / stage.READY).read_text())
+def told(spool: Path, name: str = "1.1") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((spool / name / stage.READY).read_text())
     return found
 
 
@@ -63,7 +66,7 @@ def test_handed_over(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "1.1").iterdir()) == [
         "0.rx.wav", "0.tx.wav", "1.rx.wav", "1.tx.wav", "ready.json",
     ]  # fmt: skip
-    assert [segment["end"] - segment["at"] for segment in told(tmp_path)["segments"]] == [2 * SECOND] * 2  # type: ignore[attr-defined]
+    assert [segment["end"] - segment["at"] for segment in told(tmp_path)["segments"]] == [2 * SECOND] * 2
     assert told(tmp_path)["faults"] == []
 
 
@@ -98,13 +101,45 @@ def test_no_sound_at_all_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_recording_without_length_leaves_nothing(tmp_path: Path) -> None:
+    """The call was over before Asterisk had written anything but headers."""
+    made = recording()
+    made.segments[0].end = made.segments[0].at
+    with_sound(tmp_path, made, 0)
+    assert not stage.complete(tmp_path, made)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recording_that_was_never_written_down(tmp_path: Path) -> None:
+    """It was over before its state was saved."""
+    assert not stage.complete(tmp_path, recording())
+
+
 def test_an_answer_that_never_came(tmp_path: Path) -> None:
-    """pbxd was killed between asking Asterisk and its answer; the files are there."""
+    """pbxd was killed between asking Asterisk and its answer: how long the sound is says when it began."""
     made = recording()
     made.segments[0].at = None
-    with_sound(tmp_path, made)
+    with_sound(tmp_path, made, 1.5)
     assert stage.complete(tmp_path, made)
-    assert "did not say when" in told(tmp_path)["faults"][0]  # type: ignore[index]
+    (segment,) = told(tmp_path)["segments"]
+    assert (segment["at"], segment["end"]) == (NOW + SECOND // 2, NOW + 2 * SECOND)
+
+
+def test_an_end_that_nobody_saw(tmp_path: Path) -> None:
+    """The call ended while pbxd was down: the recording ends where Asterisk wrote last, not where the next start noticed."""
+    made = recording()
+    with_sound(tmp_path, made)
+    made.segments[0].end, made.end = NOW + 60 * SECOND, None
+    assert stage.complete(tmp_path, made)
+    assert told(tmp_path)["end"] == NOW + 2 * SECOND
+    assert told(tmp_path)["faults"] == []
+
+
+def test_a_folder_without_anything_in_it_goes(tmp_path: Path) -> None:
+    """pbxd was killed between making the folder and writing the state."""
+    (tmp_path / "1.1").mkdir()
+    assert stage.left_behind(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_part_of_another_is_gathered(tmp_path: Path) -> None:
@@ -116,7 +151,7 @@ def test_a_part_of_another_is_gathered(tmp_path: Path) -> None:
     assert stage.left_behind(tmp_path) == [first]
     assert stage.complete(tmp_path, first)
     assert [path.name for path in tmp_path.iterdir()] == ["1.1"]
-    assert {segment["left"] for segment in told(tmp_path)["segments"]} == {"0.rx.wav", "1.5-0.rx.wav"}  # type: ignore[attr-defined]
+    assert {segment["left"] for segment in told(tmp_path)["segments"]} == {"0.rx.wav", "1.5-0.rx.wav"}
 
 
 def test_killed_at_each_step_and_done_again(tmp_path: Path) -> None:
@@ -142,6 +177,7 @@ def test_killed_at_each_step_and_done_again(tmp_path: Path) -> None:
         _, status = os.waitpid(pid, 0)
         for left in stage.left_behind(spool):
             stage.complete(spool, left)
+        spools.sweep(spool)
         assert contents(spool) == expected, step
         if os.waitstatus_to_exitcode(status) == 0:
             assert step > 5
