@@ -9,9 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from lab.box import Box
 from tests.running import Running
+
+settings.register_profile("pbxd", deadline=None)  # a busy machine is no fault
+settings.load_profile("pbxd")
 
 
 def say(text: str) -> None:

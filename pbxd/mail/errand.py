@@ -33,9 +33,12 @@ def tell(found: dict[str, Any]) -> int:
 
 
 async def send_out(
-    module: str, job: bytes, limit: float, *arguments: str, env: Mapping[str, str] | None = None
+    module: str, job: bytes, limit: float, *arguments: str, env: Mapping[str, str] | None = None, stop: float = STOP
 ) -> dict[str, Any]:
-    """Run `python -m module arguments` with the job; what it says came of it. `limit` is in seconds."""
+    """Run `python -m module arguments` with the job; what it says came of it. `limit` is in seconds.
+
+    When it is cancelled, the process has `stop` seconds to end by itself.
+    """
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", module, *arguments, env=os.environ | (env or {}),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
@@ -44,7 +47,7 @@ async def send_out(
     try:
         said, complaint = await asyncio.wait_for(asyncio.shield(talk), limit)
     except asyncio.CancelledError:
-        await asyncio.wait([talk], timeout=STOP)
+        await asyncio.wait([talk], timeout=stop)
         raise
     except TimeoutError:
         return outcome("failed", error=f"it took more than {limit:.0f} s")

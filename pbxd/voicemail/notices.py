@@ -22,7 +22,7 @@ from pbxd.backoff import backoff
 from pbxd.comms.people import SYSTEM
 from pbxd.comms.store import Communications
 from pbxd.errors import CommsError, SpoolError
-from pbxd.mail.errand import send_out
+from pbxd.mail.errand import STOP, send_out
 from pbxd.voicemail.archive import notices, notified
 from pbxd.voicemail.index import Index
 from pbxd.voicemail.letter import compose
@@ -154,13 +154,25 @@ class Notices:
             await self._intend(message, rule.mail, with_sound=sound is not None)
         mail = await asyncio.to_thread(lambda: compose(message, rule.mail, rules, sound).as_bytes())
         head = json.dumps({"server": rules.server, "to": rule.mail}).encode()
-        found = await send_out("pbxd.mail.post", head + b"\n" + mail, PROCESS_LIMIT, str(os.getpid()))
+        sending = asyncio.create_task(self._send(message, head + b"\n" + mail))
+        try:
+            found = await asyncio.shield(sending)
+        except asyncio.CancelledError:  # a stop: what the server takes in this moment is noted
+            await asyncio.wait([sending], timeout=STOP)
+            sending.cancel()
+            await asyncio.wait([sending])
+            raise
+        if found["result"] != "sent":
+            self._failed(_named(message), found)
+        return bool(found["result"] == "deferred")
+
+    async def _send(self, message: Message, job: bytes) -> dict[str, Any]:
+        """The mail, and the result if it is that the server took it; what came of it."""
+        found = await send_out("pbxd.mail.post", job, PROCESS_LIMIT, str(os.getpid()), stop=0)
         if found["result"] == "sent":
             await self._note(message)
             log.info("somebody was told of a voice message", box=str(message.box), refused=found["refused"])
-        else:
-            self._failed(_named(message), found)
-        return bool(found["result"] == "deferred")
+        return found
 
     async def _intend(self, message: Message, to: tuple[str, ...], *, with_sound: bool) -> None:
         detail = {"box": str(message.box), "to": list(to), "sound": with_sound}

@@ -138,6 +138,23 @@ async def test_what_is_deferred_waits_and_what_is_refused_waits_long(
         assert made.notices.error == ""
 
 
+async def test_a_stop_while_the_server_takes_it_is_noted(tmp_path: Path, postbox: Postbox, port: int) -> None:
+    async with keeping(tmp_path, 0, rules(port)) as made:
+        await made.notices.look()
+        lay(tmp_path, "id-a")
+        await made.index.look()
+        postbox.may_answer.clear()
+        telling = asyncio.create_task(made.notices.look())
+        assert await asyncio.to_thread(postbox.asked.wait, 60)
+        telling.cancel()
+        await asyncio.sleep(0)
+        postbox.may_answer.set()
+        await asyncio.wait([telling])
+        assert telling.cancelled()
+        await made.notices.look()
+        assert len(postbox.taken) == 1
+
+
 async def test_what_was_heard_meanwhile_or_is_too_old_is_no_news(tmp_path: Path, postbox: Postbox, port: int) -> None:
     postbox.answers = {ANNA: ["451 later"]}
     async with keeping(tmp_path, 0, rules(port)) as made:
