@@ -36,6 +36,7 @@ from pbxd.settings import (
 
 if TYPE_CHECKING:
     from pbxd.chat.service import ChatService
+    from pbxd.comms.handover import Source
     from pbxd.comms.host import CommsHost
     from pbxd.recording.service import RecordingService
     from pbxd.voicemail.service import Voicemail
@@ -56,8 +57,21 @@ class CommunicationServices:
         self.comms = self._store()
         self.recordings = self._recordings()
         self._chat_settings = chat_settings(config)
-        self.chat = self.agi.services.chat = self._chats()
+        self.chat = self.agi.services.chat = self._chat()
         self.voicemail = self._voicemail()
+
+    def sources(self) -> dict[str, Source | None]:
+        """The stores that a request for access to one's data is answered from; None for those that are off."""
+        from pbxd.chat.handover import ChatsOf  # noqa: PLC0415
+        from pbxd.recording.handover import RecordingsOf  # noqa: PLC0415
+        from pbxd.voicemail.handover import VoicemailOf  # noqa: PLC0415
+
+        people, recordings, voicemail, chat = Directory(self.config.people), self.recordings, self.voicemail, self.chat
+        return {
+            "recordings": None if recordings is None else RecordingsOf(recordings.library),
+            "voicemail": None if voicemail is None else VoicemailOf(voicemail.mailboxes, people),
+            "chats": None if chat is None else ChatsOf(chat),
+        }
 
     def parts(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What is to be kept running, by name."""
@@ -126,8 +140,8 @@ class CommunicationServices:
         return [
             doctor.recording(status["recording"]),
             *doctor.communications(status["comms"], status["recordings"], self.config.doctor.disk_low),
-            doctor.chat(status["chat"]),
             *doctor.voicemail(status["voicemail"]),
+            doctor.chat(status["chat"]),
         ]
 
     def _monitor(self, live: LiveState) -> Monitor:
@@ -149,7 +163,8 @@ class CommunicationServices:
 
         It has the tables of all services, those that are off too: what was kept before is still in it, and a new key seals it anew.
         """
-        if self.monitor is None and not (self.config.voicemail.enabled or self.config.chat.enabled):
+        config = self.config
+        if not (config.recording.enabled or config.voicemail.enabled or config.chat.enabled):
             return None
         from pbxd.chat.schema import CHAT  # noqa: PLC0415
         from pbxd.comms.host import CommsHost  # noqa: PLC0415
@@ -170,13 +185,6 @@ class CommunicationServices:
 
         return RecordingService(self.comms, archive_settings(lambda: self.config))
 
-    def _chats(self) -> ChatService | None:
-        if not self.config.chat.enabled or self.comms is None:
-            return None
-        from pbxd.chat.service import ChatService  # noqa: PLC0415
-
-        return ChatService(self.comms, lambda: self._chat_settings, self._ami)
-
     def _voicemail(self) -> Voicemail | None:
         voicemail = self.config.voicemail
         if not voicemail.enabled or self.comms is None:
@@ -184,3 +192,10 @@ class CommunicationServices:
         from pbxd.voicemail.service import Voicemail  # noqa: PLC0415
 
         return Voicemail(self.comms, voicemail.spool, self._ami, lambda: voicemail_rules(self.config))
+
+    def _chat(self) -> ChatService | None:
+        if not self.config.chat.enabled or self.comms is None:
+            return None
+        from pbxd.chat.service import ChatService  # noqa: PLC0415
+
+        return ChatService(self.comms, lambda: self._chat_settings, self._ami)

@@ -100,20 +100,6 @@ def _stored(stored: dict[str, Any]) -> Finding:
     return ok("recordings", f"{stored['recordings']} in the vault, {stored['held']} held; {waiting}")
 
 
-def chat(status: dict[str, Any] | None) -> Finding:
-    """Chats, and their way to the phones."""
-    if status is None:
-        return ok("chat", "off: chat.enabled is false")
-    if status["error"]:
-        return Finding(
-            "chat", "fault", status["error"], "nothing is taken meanwhile; mend that, pbxd goes on by itself"
-        )
-    if status["phone_error"]:
-        remedy = "`pbxd asterisk-config --write /etc/asterisk`, then `asterisk -rx 'manager reload'`: write = message is missing"
-        return Finding("chat", "fault", f"phones get no messages: {status['phone_error']}", remedy)
-    return ok("chat", f"{status['messages']} messages in {status['rooms']} rooms, {status['waiting']} wait for a phone")
-
-
 def voicemail(status: dict[str, Any] | None) -> list[Finding]:
     """Mailboxes: can they be read, are messages where they should be, are people told; nothing, where it is off."""
     if status is None:
@@ -133,6 +119,20 @@ def voicemail(status: dict[str, Any] | None) -> list[Finding]:
         found.append(Finding("voicemail", "warning", "the kernel has no watch left for the spool", remedy))
     number = f"{status['messages']} messages in {status['spool']}, {status['archived']} archived"
     return found or [ok("voicemail", f"{number}, {status['held_boxes']} mailboxes held")]
+
+
+def chat(status: dict[str, Any] | None) -> Finding:
+    """Chats, and their way to the phones."""
+    if status is None:
+        return ok("chat", "off: chat.enabled is false")
+    if status["error"]:
+        return Finding(
+            "chat", "fault", status["error"], "nothing is taken meanwhile; mend that, pbxd goes on by itself"
+        )
+    if status["phone_error"]:
+        remedy = "`pbxd asterisk-config --write /etc/asterisk`, then `asterisk -rx 'manager reload'`: write = message is missing"
+        return Finding("chat", "fault", f"phones get no messages: {status['phone_error']}", remedy)
+    return ok("chat", f"{status['messages']} messages in {status['rooms']} rooms, {status['waiting']} wait for a phone")
 
 
 def cel(path: Path, now: float, live_calls: int) -> Finding:

@@ -120,17 +120,6 @@ def archive_settings(config: Callable[[], Config]) -> ArchiveSettings:
     return ArchiveSettings(now.spool, now.codec, keep, lambda: config().recording.keep_free)
 
 
-def chat_settings(config: Config) -> ChatSettings:
-    """Rooms, phones and limits of chats, and the people."""
-    chat = config.chat
-    groups = tuple(
-        Group(name, room.title, room.number or "", frozenset(room.members), frozenset(room.teams))
-        for name, room in chat.rooms.items()
-    )
-    plan = Plan(groups, config.site.phones, frozenset(chat.mute), chat.phones)
-    return ChatSettings(Directory(config.people), plan, chat.keep, chat.longest, chat.attachment)
-
-
 def voicemail_rules(config: Config) -> VoicemailRules:
     """How long voice messages stay where they are, and who is told of them."""
     voicemail, mail = config.voicemail, config.reports.mail
@@ -148,6 +137,17 @@ def voicemail_rules(config: Config) -> VoicemailRules:
         general, boxes, voicemail.archive_new, described(mail) if mail.host else None, mail.sender or "",
         config.site.name, zone_of(config),
     )  # fmt: skip
+
+
+def chat_settings(config: Config) -> ChatSettings:
+    """Rooms, phones and limits of chats, and the people."""
+    chat = config.chat
+    groups = tuple(
+        Group(name, room.title, room.number or "", frozenset(room.members), frozenset(room.teams))
+        for name, room in chat.rooms.items()
+    )
+    plan = Plan(groups, config.site.phones, frozenset(chat.mute), chat.phones)
+    return ChatSettings(Directory(config.people), plan, chat.keep, chat.longest, chat.attachment)
 
 
 def _rule(rule: RecordingRule) -> Rule:

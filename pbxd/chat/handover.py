@@ -7,14 +7,14 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 from pbxd.chat.message import Message
 from pbxd.chat.service import ChatService, seen, thing_of
 from pbxd.chat.store import ChatStore, Entry, Span
+from pbxd.comms.chain import Entry as Row
+from pbxd.comms.handover import File, Granted, as_json, whole
 from pbxd.comms.people import Person, Thing, may
 from pbxd.comms.store import Communications
-from pbxd.comms.zipping import File
 from pbxd.errors import CommsError
 
 UNSAFE = re.compile(r"[^\w .()+-]")  # in the name of a file within a zip
@@ -26,6 +26,22 @@ async def of_person(service: ChatService, who: Person, name: str) -> AsyncIterat
     entries = await service.store.entries(name)
     await service.allow(who, "export", Thing("chat", name, frozenset({name})), rooms=len(entries))
     return _files(service, name, entries, name)
+
+
+class ChatsOf:
+    """Source of an access request: the person's rooms, what they were there for."""
+
+    def __init__(self, service: ChatService) -> None:
+        self._service = service
+
+    async def grant(self, who: Person, person: Person) -> Granted:
+        """AccessRefused if they are not theirs."""
+        rooms = {person.name, *(entry.name for entry in await self._service.store.entries(person.name))}
+
+        def concerns(row: Row) -> bool:
+            return row.kind == "chat" and row.subject.partition("#")[0] in rooms  # room, or room#message
+
+        return Granted(await of_person(self._service, who, person.name), concerns)
 
 
 async def of_room(service: ChatService, who: Person, name: str) -> AsyncIterator[File]:
@@ -40,7 +56,7 @@ async def _files(service: ChatService, whose: str, entries: list[Entry], of: str
     """`whose` says what is seen of each room; everything, if it is empty."""
     now = int(service.store.comms.vault.clock() * 1_000_000)
     index = {"of": of, "made": now, "note": NOTE, "rooms": [_facts(entry) for entry in entries]}
-    yield File("chats/index.json", now, _once(json.dumps(index, ensure_ascii=False, indent=2).encode()))
+    yield whole("chats/index.json", now, as_json(index))
     for entry in entries:
         span = seen(entry, whose, Span(entry.name))
         folder = f"chats/{entry.name}"
@@ -52,14 +68,14 @@ async def _files(service: ChatService, whose: str, entries: list[Entry], of: str
                 yield File(f"{folder}/attachments/{message.number}-{name}", message.at, _content(service, file.id))
 
 
-async def texts(comms: Communications) -> AsyncIterator[tuple[str, int, Any]]:
-    """All chats of a store, a page of messages at a time: a file's name, a time (µs), what is to be in it."""
+async def texts(comms: Communications) -> AsyncIterator[File]:
+    """All chats of a store, a file for each page of messages; their attachments are objects of the vault."""
     store = ChatStore(comms)
     for entry in await store.entries():
         span = Span(entry.name)
         while page := await store.history(span):
-            name = f"chat/{entry.name}/{page[0].number}-{page[-1].number}.json"
-            yield name, page[-1].at, _facts(entry) | {"messages": [message.as_json() for message in page]}
+            said = _facts(entry) | {"messages": [message.as_json() for message in page]}
+            yield whole(f"chat/{entry.name}/{page[0].number}-{page[-1].number}.json", page[-1].at, as_json(said))
             span = replace(span, after=page[-1].number)
 
 
@@ -89,10 +105,6 @@ def text_line(message: Message) -> str:
     file = f" [{message.attachment.name}]" if message.attachment is not None else ""
     said = f"({message.fault})" if message.fault else message.text
     return f"{when:%Y-%m-%d %H:%M:%S} {message.sender}: {said.replace(chr(10), chr(10) + '    ')}{file}"
-
-
-async def _once(data: bytes) -> AsyncIterator[bytes]:
-    yield data
 
 
 async def _content(service: ChatService, name: str) -> AsyncIterator[bytes]:

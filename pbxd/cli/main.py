@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from pbxd import __version__
-from pbxd.cli import agi, calls, chat, recorder, recordings, report, stats, vault, voicemail
+from pbxd.cli import agi, calls, chat, people, recorder, recordings, report, stats, vault, voicemail
 from pbxd.cli.client import DEFAULT_SOCKET, Client
 from pbxd.errors import PbxdError
 
@@ -23,6 +23,7 @@ app.add_typer(
     recordings.app, name="recordings", help="Recordings that are stored: list, show, play, export, delete, hold."
 )
 app.add_typer(chat.app, name="chat", help="Chats: rooms, show, tail, send, attach, search, export, hold, delete.")
+app.add_typer(people.app, name="people", help="All that is kept of a person: export.")
 app.add_typer(vault.app, name="vault", help="The store of communications: status, verify, rekey, export.")
 app.add_typer(vault.audit, name="audit", help="Who did what with communications: list, verify.")
 app.add_typer(stats.app, name="stats", help="Figures of calls: status, rebuild, purge.")

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from pbxd.config.people import PersonEntry
 
 Role = Literal["user", "supervisor", "admin", "auditor", "root", "system", "nobody"]
-Kind = Literal["recording", "voicemail", "chat", "audit", "vault"]
+Kind = Literal["recording", "voicemail", "chat", "person", "audit", "vault"]  # person: all that is kept of one
 # see: that it is there, and its facts. export: content and facts of all that concerns a person. run: verify, rekey, status.
 # change, of a mailbox: mark, move and archive messages, set greetings. send: forward them; write in a chat.
 Action = Literal["see", "play", "download", "export", "delete", "hold", "release", "send", "change", "run"]
@@ -57,6 +57,7 @@ OWN: dict[Kind, frozenset[Action]] = {  # what people may do with their own; nob
     "recording": frozenset({"see", "play", "download", "export"}),
     "voicemail": frozenset({"see", "play", "download", "export", "delete", "send", "change"}),
     "chat": frozenset({"see", "play", "download", "export", "delete", "send"}),
+    "person": frozenset({"export"}),
 }
 TEAM: dict[Kind, frozenset[Action]] = {  # what supervisors may do with their teams'
     "recording": frozenset({"see", "play", "download"}),
@@ -70,7 +71,7 @@ OFFICE: dict[Role, dict[Kind, frozenset[Action]]] = {  # what comes with the rol
         "vault": frozenset({"see", "run"}),
     },
     "auditor": {"audit": frozenset({"see", "run"})},
-    "root": dict.fromkeys(("recording", "voicemail", "chat", "audit", "vault"), ALL),
+    "root": dict.fromkeys(get_args(Kind), ALL),
     "system": {
         "recording": frozenset({"delete"}),
         "voicemail": frozenset({"see", "delete"}),

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """One file of what is handed over."""
-
-    name: str  # with folders, /
-    at: int  # µs
-    content: AsyncIterator[bytes]
+from pbxd.comms.handover import File
 
 
 class _Sink:

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from pbxd.calls.record import CallRecord, as_json
-from pbxd.control import agi, chat, recorder, recordings, vault, voicemail
+from pbxd.control import agi, chat, people, recorder, recordings, vault, voicemail
 from pbxd.errors import ConfigError, ControlError, OutOfStep, PbxdError
 from pbxd.importing import ImportBatch
 from pbxd.reports.table import as_json as report_json
@@ -28,7 +28,14 @@ LONGEST_POSITION = 64  # characters: a time with its zone is the longest
 
 
 class Communications(
-    agi.Subject, chat.Subject, recorder.Subject, recordings.Subject, vault.Subject, voicemail.Subject, Protocol
+    agi.Subject,
+    chat.Subject,
+    people.Subject,
+    recorder.Subject,
+    recordings.Subject,
+    vault.Subject,
+    voicemail.Subject,
+    Protocol,
 ):
     """The services of what people say, leave and write."""
 
@@ -151,6 +158,7 @@ class ControlApi:
             *agi.routes(self.subject.communications),
             *voicemail.routes(self.subject.communications),
             *chat.routes(self.subject.communications),
+            *people.routes(self.subject.communications),
         ]
         return Starlette(routes=routes, exception_handlers={PbxdError: refuse})
 

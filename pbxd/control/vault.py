@@ -69,14 +69,14 @@ class VaultRoutes:
     async def export(self, request: Request) -> Response:
         """GET /v1/vault/export: a tar of everything, in the clear"""
         from pbxd.chat.handover import texts  # noqa: PLC0415
+        from pbxd.comms.tar import packed  # noqa: PLC0415
         from pbxd.recording.catalogue import Catalogue  # noqa: PLC0415
         from pbxd.recording.handover import whole_vault  # noqa: PLC0415
         from pbxd.voicemail.archive import Archive  # noqa: PLC0415
 
         store = await self._claimed(request, "export", "vault", "export")
         facts = [Catalogue(store.database, store.vault).facts, Archive(store).facts]
-        content = whole_vault(store, facts, texts(store))
-        return StreamingResponse(content, media_type="application/x-tar")
+        return StreamingResponse(packed(whole_vault(store, facts, texts(store))), media_type="application/x-tar")
 
     async def audit(self, request: Request) -> Response:
         """GET /v1/audit?start=&end=&who=&subject=&limit=: a line a row, the newest last"""

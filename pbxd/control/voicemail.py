@@ -117,15 +117,18 @@ class VoicemailRoutes:
 
     async def export(self, request: Request) -> Response:
         """GET /v1/voicemail/export?person= or ?box=: a tar"""
-        from pbxd.voicemail.handover import packed  # noqa: PLC0415
+        from pbxd.comms.tar import packed  # noqa: PLC0415
+        from pbxd.voicemail.handover import files  # noqa: PLC0415
 
         only(request, "person", "box")
         mailboxes, who = self._asked(request)
         of, boxes = self._whose(request)
         found = await mailboxes.export(who, of, boxes)
-        return StreamingResponse(packed(mailboxes, of, boxes, found), media_type="application/x-tar")
+        return StreamingResponse(packed(files(mailboxes, of, boxes, found)), media_type="application/x-tar")
 
     def _whose(self, request: Request) -> tuple[str, list[Box]]:
+        from pbxd.voicemail.handover import own_boxes  # noqa: PLC0415
+
         name, wanted = request.query_params.get("person", ""), request.query_params.get("box", "")
         if bool(name) == bool(wanted):
             raise ControlError("say whose messages: person (a name of `people`) or box")
@@ -135,12 +138,12 @@ class VoicemailRoutes:
         person = people.by_name(name)
         if person is None:
             raise ControlError(f"`people` names nobody {name}")
-        own = sorted(box for box in person.mailboxes if name in people.owners(mailbox=box)[0])
+        own = own_boxes(people, person)
         if not own:
             raise ControlError(
                 f"{name} has no mailbox of their own; one that several people have is exported by its name"
             )
-        return name, [parse_box(box) for box in own]
+        return name, own
 
     async def greetings(self, request: Request) -> Response:
         """GET /v1/voicemail/greetings/{box}: what for, and how large"""

@@ -83,14 +83,16 @@ class Library:
                 process.kill()
                 await process.wait()
 
-    async def export(self, who: Person, of: str, numbers: frozenset[str]) -> list[Entry]:
+    async def export(self, who: Person, of: str, numbers: frozenset[str], *, claimed: bool = True) -> list[Entry]:
         """All recordings that a request for access is about, oldest first: those in which one of these numbers took part.
 
-        `of` says whose they are, for the audit. AccessRefused, and nothing at all, if one of them may not be exported.
+        With `claimed` also as what an outside party said of itself. `of` says whose they are, for the audit.
+        AccessRefused, and nothing at all, if one of them may not be exported.
         """
         found: dict[str, Entry] = {}
         for number in sorted(numbers):
-            found |= {entry.id: entry async for entry in self.catalogue.entries(Filter(number=number))}
+            wanted = Filter(number=number) if claimed else Filter(extensions=frozenset({number}))
+            found |= {entry.id: entry async for entry in self.catalogue.entries(wanted)}
         entries = sorted(found.values(), key=lambda entry: (entry.start, entry.id))
         things = [self.thing(entry) for entry in entries]
         if not things:

@@ -1,23 +1,28 @@
-"""What is handed over: all messages of some mailboxes, their facts and greetings, as one tar; made while it is sent, on no disk."""
+"""What is handed over: all messages of some mailboxes, their facts and greetings; made while it is sent, on no disk."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import tarfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
+from pbxd.comms.chain import Entry
+from pbxd.comms.handover import File, as_json, detail_of, whole
+from pbxd.comms.handover import Granted as Handed
+from pbxd.comms.people import Directory, Person
 from pbxd.errors import CommsError, SpoolError
 from pbxd.voicemail.mailboxes import Granted, Mailboxes
-from pbxd.voicemail.spool import Box
+from pbxd.voicemail.spool import Box, parse_box
 
 NOTE = "Voice messages and what is known of each. index.json lists all of them; those that could not be read say why."
+SECOND = 1_000_000  # µs
 
 
-async def packed(mailboxes: Mailboxes, of: str, boxes: list[Box], found: list[Granted]) -> AsyncIterator[bytes]:
-    """A tar of messages whose export was granted: a folder a mailbox, a file and a .json a message, greetings, index.json."""
+async def files(
+    mailboxes: Mailboxes, of: str, boxes: list[Box], found: list[Granted], folder: str = ""
+) -> AsyncIterator[File]:
+    """Messages whose export was granted: a folder a mailbox, a file and a .json a message, greetings, index.json."""
     index: list[dict[str, Any]] = []
     for one in found:
         facts = one.facts
@@ -28,17 +33,16 @@ async def packed(mailboxes: Mailboxes, of: str, boxes: list[Box], found: list[Gr
             continue
         name = f"{facts['box']}/{'archive' if facts['archived'] else facts['folder']}/{stem(facts)}"
         index.append(facts | {"file": f"{name}.{sound.format}"})
-        yield member(f"{name}.{sound.format}", sound.data, facts["when"])
-        yield member(f"{name}.json", _json(facts), facts["when"])
+        yield whole(f"{folder}{name}.{sound.format}", facts["when"] * SECOND, sound.data)
+        yield whole(f"{folder}{name}.json", facts["when"] * SECOND, as_json(facts))
     now = int(time.time())
     greetings = []
     for box in boxes:
         for name, data in (await asyncio.to_thread(mailboxes.greeting_files, box)).items():
             greetings.append(f"{box}/greetings/{name}")
-            yield member(greetings[-1], data, now)
+            yield whole(folder + greetings[-1], now * SECOND, data)
     said = {"of": of, "made": now, "note": NOTE, "boxes": [str(box) for box in boxes], "messages": index}
-    yield member("index.json", _json(said | {"greetings": greetings}), now)
-    yield bytes(2 * tarfile.BLOCKSIZE)
+    yield whole(f"{folder}index.json", now * SECOND, as_json(said | {"greetings": greetings}))
 
 
 def stem(facts: dict[str, Any]) -> str:
@@ -46,18 +50,25 @@ def stem(facts: dict[str, Any]) -> str:
     return f"{facts['id'] or facts['when']}-{facts['number'] if facts['archived'] is None else facts['object'][-8:]}"
 
 
-def member(name: str, data: bytes, at: int) -> bytes:
-    """A file of a tar, with all that belongs to it. `at` is in epoch seconds."""
-    info = tarfile.TarInfo(name)
-    info.size, info.mtime, info.mode = len(data), at, 0o600
-    return b"".join(_parts(info, data))
+def own_boxes(people: Directory, person: Person) -> list[Box]:
+    """The mailboxes that are this person's alone."""
+    return [parse_box(box) for box in sorted(person.mailboxes) if person.name in people.owners(mailbox=box)[0]]
 
 
-def _parts(info: tarfile.TarInfo, data: bytes) -> Iterator[bytes]:
-    yield info.tobuf(tarfile.PAX_FORMAT)
-    yield data
-    yield bytes(-len(data) % tarfile.BLOCKSIZE)
+class VoicemailOf:
+    """Source of an access request: mailboxes that are the person's alone. Those of several people are their teams'."""
 
+    def __init__(self, mailboxes: Mailboxes, people: Directory) -> None:
+        self._mailboxes = mailboxes
+        self._people = people
 
-def _json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, indent=2).encode()
+    async def grant(self, who: Person, person: Person) -> Handed:
+        """AccessRefused if they are not theirs."""
+        boxes = own_boxes(self._people, person)
+        found = await self._mailboxes.export(who, person.name, boxes)
+        names = set(map(str, boxes))
+
+        def concerns(row: Entry) -> bool:
+            return row.kind == "voicemail" and (row.subject in names or detail_of(row).get("box") in names)
+
+        return Handed(files(self._mailboxes, person.name, boxes, found, "voicemail/"), concerns)

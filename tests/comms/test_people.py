@@ -26,6 +26,7 @@ THINGS: dict[str, Thing] = {
     "voicemail": Thing("voicemail", "v", frozenset({"anna"}), frozenset({"sales"})),
     "team's mailbox": Thing("voicemail", "v", frozenset(), frozenset({"sales", "support"})),
     "chat": Thing("chat", "c", frozenset({"anna"}), frozenset({"sales"})),
+    "person": Thing("person", "anna", frozenset({"anna"})),
     "audit log": Thing("audit"),
     "vault": Thing("vault"),
 }

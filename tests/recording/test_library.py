@@ -17,9 +17,11 @@ from sqlalchemy import select
 
 from pbxd.comms.people import ROOT, Person
 from pbxd.comms.schema import objects
+from pbxd.comms.tar import packed
+from pbxd.comms.zipping import zipped
 from pbxd.errors import AccessRefused, ObjectGone, StillKept
 from pbxd.recording.catalogue import Filter
-from pbxd.recording.handover import whole_vault, zipped
+from pbxd.recording.handover import files, whole_vault
 from pbxd.recording.library import Library
 from pbxd.recording.retention import Keep
 from tests.comms.conftest import PEOPLE
@@ -221,7 +223,9 @@ class TestExport:
 
     async def content(self, office: Office, who: Person, numbers: set[str]) -> zipfile.ZipFile:
         entries = await office.library.export(who, "x", frozenset(numbers))
-        return zipfile.ZipFile(io.BytesIO(b"".join([part async for part in zipped(office.library, entries, "x")])))
+        return zipfile.ZipFile(
+            io.BytesIO(b"".join([part async for part in zipped(files(office.library, entries, "x"))]))
+        )
 
     async def test_it_is_complete(self, office: Office) -> None:
         for n in range(3):
@@ -259,7 +263,7 @@ class TestExport:
         await office.record("a0")
         (recording(office.folder / "spool", "bad") / "0.tx.wav").write_bytes(b"no sound at all, but kept")
         await office.pipeline.empty()
-        content = b"".join([part async for part in whole_vault(office.store, [office.catalogue.facts])])
+        content = b"".join([part async for part in packed(whole_vault(office.store, [office.catalogue.facts]))])
         with tarfile.open(fileobj=io.BytesIO(content)) as tar:
             assert tar.getnames() == ["recording/a0", "recording/a0.json", "damaged/bad", "errors.json"]
             sound = tar.extractfile("recording/a0")
