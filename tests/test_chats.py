@@ -59,6 +59,8 @@ def test_what_root_does(chats: Running, tmp_path: Path) -> None:
     assert chats.ctl("chat", "export", "--person", "bert", "-o", str(tmp_path / "b.zip")).returncode == 0
     with zipfile.ZipFile(tmp_path / "b.zip") as made:
         assert b"Guten Morgen" in made.read("chats/sales/messages.txt")
+    assert chats.ctl("vault", "export", "-o", str(tmp_path / "all.tar")).returncode == 0
+    assert b"Guten Morgen" in (tmp_path / "all.tar").read_bytes()
     assert chats.ctl("chat", "hold", "sales", "--reason", "case 4711").returncode == 0
     assert "held: case 4711" in chats.ctl("chat", "rooms").stdout
     assert "case 4711" in chats.ctl("chat", "delete", "sales", "--yes").stderr
@@ -68,7 +70,7 @@ def test_what_root_does(chats: Running, tmp_path: Path) -> None:
     assert "there is no person and no room" in chats.ctl("chat", "send", "zoe", "hi").stderr
     actions = [json.loads(line)["action"] for line in chats.ctl("audit", "list", "--json").stdout.splitlines()]
     assert actions == [
-        "send", "send", "play", "download", "play", "export", "hold", "delete", "release", "delete", "see"
+        "send", "send", "play", "download", "play", "export", "export", "hold", "delete", "release", "delete", "see"
     ]  # fmt: skip
     findings = {one["check"]: one for one in json.loads(chats.ctl("doctor", "--json").stdout)}
     assert findings["chat"]["state"] == "ok"

@@ -39,7 +39,7 @@ class ChatsOf:
         rooms = {person.name, *(entry.name for entry in await self._service.store.entries(person.name))}
 
         def concerns(row: Row) -> bool:
-            return row.kind == "chat" and row.subject in rooms
+            return row.kind == "chat" and row.subject.partition("#")[0] in rooms  # room, or room#message
 
         return Granted(await of_person(self._service, who, person.name), concerns)
 
@@ -69,14 +69,13 @@ async def _files(service: ChatService, whose: str, entries: list[Entry], of: str
 
 
 async def texts(comms: Communications) -> AsyncIterator[File]:
-    """All chats of a store, a file a page of messages."""
+    """All chats of a store, a file for each page of messages; their attachments are objects of the vault."""
     store = ChatStore(comms)
     for entry in await store.entries():
         span = Span(entry.name)
         while page := await store.history(span):
-            name = f"chat/{entry.name}/{page[0].number}-{page[-1].number}.json"
             said = _facts(entry) | {"messages": [message.as_json() for message in page]}
-            yield whole(name, page[-1].at, as_json(said))
+            yield whole(f"chat/{entry.name}/{page[0].number}-{page[-1].number}.json", page[-1].at, as_json(said))
             span = replace(span, after=page[-1].number)
 
 

@@ -65,11 +65,11 @@ Facts = Callable[
 
 
 async def whole_vault(
-    store: Communications, facts: Sequence[Facts], *texts: AsyncIterator[File]
+    store: Communications, facts: Sequence[Facts], *others: AsyncIterator[File]
 ) -> AsyncIterator[File]:
     """All that is in the vault, in the clear: kind/id, and id.json of what `facts` know. errors.json has what failed.
 
-    `texts` are what the database holds beside them.
+    `others` are what the database holds beside objects.
     """
     errors: dict[str, str] = {}
     async for stored in upkeep.listed(store):
@@ -83,7 +83,7 @@ async def whole_vault(
         for known in [await one(stored.id) for one in facts]:
             if known is not None:
                 yield whole(f"{name}.json", stored.at, as_json(known))
-    for several in texts:
+    for several in others:
         async for text in several:
             yield text
     yield whole("errors.json", int(store.vault.clock() * 1_000_000), as_json(errors))

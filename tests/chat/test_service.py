@@ -1,6 +1,5 @@
 """What people do with chats: kept once, encrypted, seen by those who were there, and written down where it is somebody else's."""
 
-# ruff: noqa: S106 - the token of a message is no password
 from __future__ import annotations
 
 import asyncio
@@ -374,7 +373,7 @@ async def test_a_damaged_message_hides_no_other(office: Office) -> None:
         ("<sip:101@pbx>", "102", b"\xff\xfe!".decode("utf-8", "surrogateescape"), 0, ""),
     ],
 )
-async def test_what_a_phone_is_answered(  # noqa: PLR0917 - the columns of a table
+async def test_what_a_phone_is_answered(
     office: Office, sender: str, to: str, text: str, missing: int, said: str
 ) -> None:
     answer = await office.chat.from_phone(sender, to, text, missing=missing)

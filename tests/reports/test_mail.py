@@ -238,4 +238,4 @@ async def test_certificates_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_the_password_is_not_shown() -> None:
-    assert "hunter2" not in repr(server(25, username="pbx", password="hunter2"))  # noqa: S106 - none
+    assert "hunter2" not in repr(server(25, username="pbx", password="hunter2"))

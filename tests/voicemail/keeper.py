@@ -77,7 +77,7 @@ async def keeping(folder: Path, ami_port: int, of: Rules) -> AsyncIterator[Keepi
     async def connected(_session: ManagerSession) -> None:
         up.set()
 
-    settings = AmiSettings(port=ami_port or 1, secret="x")  # noqa: S106 - of an Asterisk that lives for one test
+    settings = AmiSettings(port=ami_port or 1, secret="x")
     ami = ManagerSession(settings, {}, connected)
     running = asyncio.create_task(ami.run())
     try:
