@@ -5,9 +5,9 @@ the end of the first LATE seconds of the talk in which pbxd was up without a bre
 talk without such seconds may have a recording or none. Once it has begun, nothing may be missing until the end of the talk, however
 often pbxd is killed: Asterisk writes on by itself. No talk has two.
 
-Once begun it is one piece: a second one would mean that a start of pbxd stopped Asterisk and asked it again. Within that piece a side
-may be silent for QUIET seconds in all, which are counted: on a busy machine a phone, or Asterisk, stands still for a moment, and what
-was not sent is in no file. A tone that is not that side's is always wrong.
+Once begun it is one piece: a second one would mean that a start of pbxd stopped Asterisk and asked it again. Within that piece a
+side may be silent for QUIET seconds in all, which are counted: on a busy machine a phone, or Asterisk, stands still for a moment,
+and what was not sent is in no file. A tone that is not that side's is always wrong.
 """
 
 from __future__ import annotations
