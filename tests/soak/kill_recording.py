@@ -37,6 +37,7 @@ from tests.soak.verdict import Talk, exported, judged, plain_sound
 
 PHONES = tuple(str(number) for number in range(111, 121))  # with four lines each: 20 calls
 TONES = {number: 500 + 100 * n for n, number in enumerate(PHONES)}
+LOOK = 0.2  # s between looks whether pbxd is up
 STEP_WAIT = 8.0  # s for a step to come; then the kill comes anyway
 EMPTY = 900.0  # s for the spool to be emptied when the calls are over
 PIECE = 64  # bytes of a sound file that are looked for afterwards
@@ -69,9 +70,11 @@ class Site:
         self._talk = talk
         self._client = Client(self.box.pbxd.socket)
         self._down_since: float | None = None
+        self._killing = threading.Lock()
         self._over = threading.Event()
         self._turns = {number: threading.Lock() for number in PHONES}
         self._threads = [threading.Thread(target=self._call, args=pair) for pair in pairs(calls)]
+        self._threads.append(threading.Thread(target=self._look))
         self.box.pbxd.configure(
             more=f"comms: {{folder: {self.comms}, key_file: {folder}/keys/comms.key}}\n"
             f"recording: {{enabled: true, spool: {self.spool}, spool_in_asterisk: /lab/spool/recordings, "
@@ -116,20 +119,29 @@ class Site:
 
     def up(self) -> bool:
         """Whether pbxd has its AMI session; if so, it is not down any more."""
+        process = self.box.pbxd.process
         try:
             status: dict[str, Any] = self._client.get("/v1/status")
         except ControlError:
             return False
-        if status["ami"]["connected"] and self._down_since is not None:
-            self.done.downs.append((self._down_since, time.time()))
-            self._down_since = None
-        return bool(status["ami"]["connected"])
+        with self._killing:
+            connected = bool(status["ami"]["connected"]) and self.box.pbxd.process is process
+            if connected and self._down_since is not None:
+                self.done.downs.append((self._down_since, time.time()))
+                self._down_since = None
+        return connected
+
+    def _look(self) -> None:
+        """Notice when pbxd is up, until it is over."""
+        while not self._over.wait(LOOK):
+            self.up()
 
     def kill(self) -> None:
         """kill -9 of pbxd; what it caught is noted."""
-        if self._down_since is None:
-            self._down_since = time.time()
-        self.box.pbxd.kill()
+        with self._killing:
+            if self._down_since is None:
+                self._down_since = time.time()
+            self.box.pbxd.kill()
         self.done.caught[where(self.spool, self.comms)] += 1
         for path in self.spool.glob("*/*.rx.wav"):
             with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
@@ -196,10 +208,12 @@ class Site:
         ctl("vault", "export", "-o", str(tar))
         made = exported(tar, scratch)
         tar.unlink()
-        listed = json.loads(ctl("recordings", "list", "--json").stdout)
+        listed = json.loads(ctl("recordings", "list", "--limit", "1000000", "--json").stdout)
         files = list(self.comms.glob("objects/*/*"))
         if not len(listed) == len(files) == len(made):
             wrong.append(f"{len(listed)} are in the catalogue, {len(files)} files are there, {len(made)} were exported")
+        quiet, heard = sum(one.quiet for one in made), sum(one.seconds for one in made)
+        say(f"{len(made)} recordings, {heard:.0f} s of sound; in {quiet:.1f} s of it a phone or Asterisk stood still")
         return wrong + judged(self.done.talks, made, self.done.downs, TONES)
 
     def close(self) -> None:

@@ -45,7 +45,9 @@ def test_what_is_right() -> None:
         ([replace(GOOD, end=112.0)], "from the talk's end"),
         ([replace(GOOD, seconds=9.0)], "9.00 s of sound"),
         ([replace(GOOD, left=frozenset({"112"}))], "are not 600 and 500 Hz"),
-        ([replace(GOOD, heard=(*GOOD.heard[:20], (0, 600), *GOOD.heard[21:]))], "1 of 44 moments"),
+        ([replace(GOOD, heard=(*GOOD.heard[:20], (700, 600), *GOOD.heard[21:]))], "1 of 44 moments"),
+        ([replace(GOOD, heard=(*GOOD.heard[:20], *((0, 600),) * 11, *GOOD.heard[31:]))], "silent for 2.2 s"),
+        ([replace(GOOD, pieces=2)], "2 pieces"),
         ([replace(GOOD, faults=("torn",))], "torn"),
     ],
 )

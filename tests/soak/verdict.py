@@ -4,6 +4,10 @@ The rule for a recording that begins late: pbxd can only ask Asterisk to record 
 the end of the first LATE seconds of the talk in which pbxd was up without a break (up: its AMI session was seen to be there). A
 talk without such seconds may have a recording or none. Once it has begun, nothing may be missing until the end of the talk, however
 often pbxd is killed: Asterisk writes on by itself. No talk has two.
+
+Once begun it is one piece: a second one would mean that a start of pbxd stopped Asterisk and asked it again. Within that piece a
+side may be silent for QUIET seconds in all, which are counted: on a busy machine a phone, or Asterisk, stands still for a moment,
+and what was not sent is in no file. A tone that is not that side's is always wrong.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ ENDS = 1.0  # s by which the recording's end and the talk's may differ
 LENGTH = 0.1  # s by which the sound's length and the recording's times may differ
 STEP = 0.2  # s in which one pitch is heard
 EDGE = 0.6  # s at both ends in which a side may still, or already, be silent
+QUIET = 2.0  # s
 PLAIN = (b"OpusHead", b"WAVEfmt ")  # what every file of plain sound has in it
 
 
@@ -49,6 +54,18 @@ class Made:
     seconds: float  # of sound
     heard: tuple[tuple[int, int], ...]  # the pitch on both sides, each STEP
     faults: tuple[str, ...]
+    pieces: int = 1
+
+    @property
+    def inner(self) -> tuple[tuple[int, int], ...]:
+        """What was heard, without both ends."""
+        edge = round(EDGE / STEP)
+        return self.heard[edge : len(self.heard) - edge]
+
+    @property
+    def quiet(self) -> float:
+        """For how long a side was silent, in s."""
+        return STEP * sum(0 in pair for pair in self.inner)
 
 
 def due(talk: Talk, downs: Sequence[tuple[float, float]]) -> float | None:
@@ -74,6 +91,7 @@ def made_of(file: Path, facts: dict[str, Any]) -> Made:
         seconds=len(sound) / rate,
         heard=tuple(_pitches(sound, rate)),
         faults=tuple(facts["faults"]),
+        pieces=len(facts["segments"]),
     )
 
 
@@ -145,16 +163,18 @@ def _faults(one: Made, talk: Talk, latest: float | None, tones: Mapping[str, int
         yield f"it ends {one.end - talk.end:+.2f} s from the talk's end"
     if abs(one.seconds - (one.end - one.start)) > LENGTH:
         yield f"it has {one.seconds:.2f} s of sound in {one.end - one.start:.2f} s"
-    yield from one.faults
+    if one.pieces != 1:
+        yield f"it has {one.pieces} pieces"
+    if one.quiet > QUIET:
+        yield f"a side is silent for {one.quiet:.1f} s"
+    yield from (fault for fault in one.faults if not (fault.endswith("are missing") and one.quiet <= QUIET))
     if len(one.left) != 1:
         yield f"{sorted(one.left)} are on its left"
         return
     (near,) = one.left
     (far,) = one.numbers - one.left
-    edge = round(EDGE / STEP)
-    inner = one.heard[edge : len(one.heard) - edge]
-    if odd := [pair for pair in inner if pair != (tones[near], tones[far])]:
-        yield f"{len(odd)} of {len(inner)} moments are not {tones[near]} and {tones[far]} Hz: {odd[:5]}"
+    if odd := [pair for pair in one.inner if pair[0] not in (0, tones[near]) or pair[1] not in (0, tones[far])]:
+        yield f"{len(odd)} of {len(one.inner)} moments are not {tones[near]} and {tones[far]} Hz: {odd[:5]}"
 
 
 def plain_sound(folders: Iterable[Path], pieces: Iterable[bytes]) -> list[str]:
