@@ -15,10 +15,8 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 import structlog
 import uvicorn
@@ -51,6 +49,7 @@ from pbxd.settings import (
     recorder_rules,
     report_settings,
     site_of,
+    site_time,
     zone_of,
 )
 from pbxd.stats import retention
@@ -108,10 +107,7 @@ class Daemon:
 
     def _monitor(self) -> Monitor:
         """What records calls."""
-        zone = ZoneInfo(zone_of(self.config))
-        recorder = Recorder(
-            site_of(self.config), recorder_rules(self.config), lambda at: datetime.fromtimestamp(at / 1_000_000, zone)
-        )
+        recorder = Recorder(site_of(self.config), recorder_rules(self.config), site_time(self.config))
         settings = monitor_settings(self.config)
         return Monitor(recorder, self.ami, self.live_state, settings, clock=time.time, on_ready=self._recorded)
 
@@ -375,6 +371,9 @@ class Daemon:
         self.ingest.set_site(site_of(self.config))
         self.scheduler.configure(self.config.reports, zone_of(self.config))
         self.agi.configure(self.config.agi, zone_of(self.config))
+        self.agi.services.announcement = self.config.recording.announcement
+        if self.monitor is not None:
+            self.monitor.configure(site_of(self.config), recorder_rules(self.config), site_time(self.config))
         return [*now, *(f"{key} (at the next start)" for key in later)]
 
     def status(self) -> dict[str, Any]:

@@ -24,6 +24,7 @@ class Subroutine:
     query: str = ""
     arguments: str = ""  # behind the first comma of AGI()
     preset: Mapping[str, str] = field(default_factory=dict)
+    then: tuple[str, ...] = ()  # applications after it, whatever has become of pbxd
 
     def text(self, address: str) -> str:
         """The context, as extensions.conf has it."""
@@ -33,7 +34,7 @@ class Subroutine:
         for number, (name, value) in enumerate(presets.items()):
             lines.append(f"{'exten => s,1' if number == 0 else ' same => n'},Set({name}={value})")
         lines.append(f" same => n,AGI(agi://{address}/{route}{self.query}{self.arguments})")
-        lines.append(" same => n,Return()")
+        lines += [f" same => n,{application}" for application in (*self.then, "Return()")]
         return "\n".join(lines) + "\n"
 
 
@@ -77,6 +78,14 @@ SUBROUTINES = (
         "Gosub(pbxd-record,s,1(start|stop|pause|resume)): PBXD_RECORDING says what was done",
         "?do=${ARG1}",
         preset={"PBXD_RECORDING": "none"},
+    ),
+    Subroutine(
+        "payment",
+        "Gosub(pbxd-payment,s,1(begin|end)): nothing is kept meanwhile; PBXD_PAYMENT says what was done",
+        "?do=${ARG1}",
+        preset={"PBXD_PAYMENT": "none"},
+        # Without pbxd Asterisk would go on recording what is said. What it records of this channel ends here, whoever asked for it.
+        then=('ExecIf($["${ARG1}" = "begin" & "${PBXD_STATUS}" != "OK"]?StopMixMonitor())',),
     ),
     Subroutine(
         "script",
