@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,9 +18,9 @@ from tests.conftest import reachable, say
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
 
 
-@pytest.fixture
-def box(tmp_path: Path) -> Iterator[Box]:
-    made = Box(reachable(tmp_path), say)
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    made = Box(reachable(tmp_path_factory.mktemp("voicemail")), say)
     try:
         made.start()
         yield made
@@ -29,7 +28,7 @@ def box(tmp_path: Path) -> Iterator[Box]:
         made.stop()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def desk(box: Box) -> Iterator[Desk]:
     made = Desk(box.asterisk)
     try:
