@@ -39,8 +39,9 @@ def attended(office: Office) -> None:
     talk(office, "101")
     b.hold()
     second, _ = connect(office.desk, "102", "103")
+    talk(office, "103")
     b.replace(second)
-    office.desk.pause(TALK)
+    talk(office, "101")
     a.hang_up()
 
 
@@ -49,7 +50,7 @@ def blind(office: Office) -> None:
     talk(office, "105")
     b.refer("107").hang_up()
     answered_by(office.desk, "107")
-    office.desk.pause(TALK)
+    talk(office, "107")
     a.hang_up()
 
 
@@ -69,16 +70,16 @@ def parked(office: Office) -> None:
     b.refer("700").hang_up()
     office.desk.pause(TALK)
     office.desk.call("112", "701").talks()
-    office.desk.pause(TALK)
+    talk(office, "112")
     a.hang_up()
 
 
 def conference(office: Office) -> None:
     a = office.desk.call("113", "821").talks()
     b = office.desk.call("114", "821").talks()
-    office.desk.pause(TALK)
+    talk(office, "114")
     c = office.desk.call("115", "821").talks()
-    office.desk.pause(TALK)
+    talk(office, "115")
     a.hang_up()
     office.desk.pause(TALK)
     b.hang_up()
