@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,9 +19,9 @@ from tests.conftest import reachable, say
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
 
 
-@pytest.fixture(scope="module")
-def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
-    made = Box(reachable(tmp_path_factory.mktemp("voicemail")), say)
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[Box]:
+    made = Box(reachable(tmp_path), say)
     try:
         made.start()
         yield made
@@ -28,7 +29,7 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
         made.stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def desk(box: Box) -> Iterator[Desk]:
     made = Desk(box.asterisk)
     try:
