@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -13,6 +12,8 @@ from typing import Any
 from lab.asterisk import Asterisk, cpu_seconds, owner, wait_until
 from lab.phones import Phones
 from lab.tree import LabError, Say, ensure_tree, environment
+from pbxd.cli.client import Client
+from pbxd.errors import ControlError
 
 CONFIGURATION = """
 site:
@@ -43,6 +44,9 @@ log:
 """
 
 
+EVERY = 1_000_000  # records: more than any lab makes
+
+
 class Pbxd:
     """The daemon as a process of its own, configured in `folder`."""
 
@@ -62,9 +66,8 @@ class Pbxd:
         values = {"address": self.asterisk.address, "port": port, "folder": self.folder, "log": self.asterisk.log}
         values["spool"] = self.asterisk.folder / "spool"
         self.config.write_text(CONFIGURATION.format(**values, commit_interval=self.commit_interval))
-        if more:
-            (self.folder / "conf.d").mkdir(exist_ok=True)
-            (self.folder / "conf.d" / "test.yaml").write_text(more)
+        (self.folder / "conf.d").mkdir(exist_ok=True)
+        (self.folder / "conf.d" / "test.yaml").write_text(more)
 
     def start(self, *prefix: str, ready: bool = True) -> None:
         """Start it, behind `prefix` if given; returns when its control socket answers."""
@@ -74,12 +77,25 @@ class Pbxd:
                 command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment()
             )
         if ready:
-            wait_until(self._answers, f"pbxd to answer; its log is {self.log}")
+            self.ready()
+
+    def ready(self) -> None:
+        """Return when it answers."""
+        wait_until(self._answers, f"pbxd to answer; its log is {self.log}")
 
     def _answers(self) -> bool:
         if self.process is not None and self.process.poll() is not None:
             raise LabError("pbxd ended at its start:\n" + self.log.read_text()[-3000:])
-        return self.socket.exists() and self.ctl("status", "--json", check=False).returncode == 0
+        try:
+            self.status()
+        except ControlError:
+            return False
+        return True
+
+    @property
+    def api(self) -> Client:
+        """Its local API. What is waited for is asked here: a pbxctl each time would cost the machine more than the calls do."""
+        return Client(self.socket)
 
     def ctl(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run pbxctl against it."""
@@ -90,13 +106,13 @@ class Pbxd:
         return done
 
     def status(self) -> dict[str, Any]:
-        """`pbxctl status --json`."""
-        found: dict[str, Any] = json.loads(self.ctl("status", "--json").stdout)
+        """What `pbxctl status --json` shows."""
+        found: dict[str, Any] = self.api.get("/v1/status")
         return found
 
     def records(self) -> list[dict[str, Any]]:
         """All records, oldest first."""
-        return [json.loads(line) for line in self.ctl("calls", "export", "--format", "json").stdout.splitlines()]
+        return list(self.api.lines("/v1/calls", order="oldest", limit=EVERY))
 
     def stop(self) -> None:
         """SIGTERM; returns when it has drained. LabError if it takes longer than it may."""
@@ -108,6 +124,11 @@ class Pbxd:
                 self.kill()
                 raise LabError(f"pbxd did not stop; its log is {self.log}") from error
         self.process = None
+
+    def restart(self) -> None:
+        """Stop it and start it again."""
+        self.stop()
+        self.start()
 
     def kill(self) -> None:
         """kill -9."""

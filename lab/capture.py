@@ -13,6 +13,7 @@ from pathlib import Path
 from lab.box import Box
 from lab.demo import say
 from lab.desk import Desk
+from lab.staged import Staged
 from lab.stagehand import Played, play_all, records_of
 from lab.stages import ALL
 from lab.tree import LabError
@@ -30,11 +31,11 @@ def lines_of(journal: Iterable[bytes], uniqueid: str) -> bytes:
     return b"".join(format_line(event).encode() + b"\n" for event in events if event in wanted)
 
 
-def played_on(box: Box, names: set[str]) -> list[Played]:
-    """Play the scenarios of these names, or all, on `box`."""
+def played_on(box: Box, scenarios: Iterable[Staged]) -> list[Played]:
+    """Play the scenarios on `box`."""
     desk = Desk(box.asterisk)
     try:
-        return play_all(desk, [scenario for scenario in ALL if not names or scenario.name in names], say)
+        return play_all(desk, scenarios, say)
     finally:
         desk.close()
 
@@ -65,7 +66,7 @@ def main(target: Path, names: set[str]) -> None:
     box = Box(folder, say)
     try:
         box.start()
-        played = played_on(box, names)
+        played = played_on(box, [scenario for scenario in ALL if not names or scenario.name in names])
         box.wait_for_calls(len(played))
         records = box.pbxd.records()
         journal = box.asterisk.journal.read_bytes().splitlines()

@@ -11,14 +11,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import count
+from pathlib import Path
 from typing import Any
 
-from lab.asterisk import Asterisk
+import soundfile
+
+from lab.asterisk import Asterisk, wait_until
 from lab.tree import LabError, environment
 
 PATIENCE = 15.0  # s for a step to come about; a phone call is not slow
+
+START = 60.0  # s for phones to be there; many may start at once
 
 TRANSFER = 0.4  # s in which Asterisk has carried out a blind transfer
 
@@ -86,9 +91,18 @@ class Line:
         """Take the other back."""
         return self._do("resume")
 
-    def key(self, digits: str) -> Line:
-        """Press keys."""
-        return self._do("key", digits=digits)
+    def key(self, digits: str, how: str = "rfc4733") -> Line:
+        """Press keys, told to Asterisk by RFC 4733, by SIP INFO (`info`), or by their sound (`inband`)."""
+        return self._do("key", digits=digits, how=how)
+
+    def tape(self) -> Path:
+        """What this phone heard in the call, when the call is over; for phones that tape."""
+        self._wait("taped")
+        file = self.desk.tapes / f"{self.name}.wav"
+        wait_until(
+            lambda: soundfile.info(file).frames > 0, f"{file} to be closed"
+        )  # the library does that in its own time
+        return file
 
     def refer(self, to: str) -> Line:
         """Transfer the other end blindly to `to`; returns when Asterisk has done it, as far as it tells.
@@ -136,6 +150,7 @@ class Desk:
         self._numbers = count(1)
         self._phones: dict[str, subprocess.Popen[bytes]] = {}
         self._readers: list[threading.Thread] = []
+        self.tapes = asterisk.folder / "tapes"  # what phones heard
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:
         for line in process.stdout or ():
@@ -159,14 +174,26 @@ class Desk:
         process.stdin.write(json.dumps({"do": what, **values}).encode() + b"\n")
         process.stdin.flush()
 
-    def phone(self, number: str, address: str = "", *, tone: int = 440) -> None:
-        """Put a phone on the desk, if it is not there. It speaks a tone of `tone` Hz."""
-        if number in self._phones:
-            return
+    def phone(self, number: str, address: str = "", *, tone: int = 440, tapes: bool = False) -> None:
+        """Put a phone on the desk, if it is not there. It speaks a tone of `tone` Hz, and tapes what it hears."""
+        if number not in self._phones:
+            self._start(number, address, tone, tapes=tapes)
+        self._ready(number)
+
+    def phones(self, tones: Mapping[str, int], *, tapes: bool = False) -> None:
+        """Put several on the desk, each with its tone: they start side by side."""
+        for number, tone in tones.items():
+            if number not in self._phones:
+                self._start(number, "", tone, tapes=tapes)
+        for number in tones:
+            self._ready(number)
+
+    def _start(self, number: str, address: str, tone: int, *, tapes: bool) -> None:
+        self.tapes.mkdir(exist_ok=True)
         command = [sys.executable, "-m", "lab.softphone", self.asterisk.address, number]
         with (self.asterisk.folder / f"softphone-{number}.log").open("ab") as log:
             process = self._phones[number] = subprocess.Popen(
-                [*command, address or self.asterisk.phone(number), str(tone)],
+                [*command, address or self.asterisk.phone(number), str(tone), str(self.tapes) if tapes else ""],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -175,7 +202,10 @@ class Desk:
         reader = threading.Thread(target=self._read, args=(process,), daemon=True)
         reader.start()
         self._readers.append(reader)
-        self.wait(lambda: any(t["event"] == "ready" and t["phone"] == number for t in self.told), f"phone {number}")
+
+    def _ready(self, number: str) -> None:
+        ready = {"event": "ready", "phone": number}
+        self.wait(lambda: ready in self.told, f"phone {number}", START)
 
     def carrier(self) -> None:
         """The telephone company at the far end of the trunk, as a phone of the name `carrier`."""

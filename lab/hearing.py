@@ -32,15 +32,25 @@ def pitch(sound: Sound, rate: int) -> int:
     return round(float(np.fft.rfftfreq(len(sound), 1 / rate)[int(spectrum.argmax())]), -1).__int__()
 
 
+def sharing(sound: Sound, rate: int, tone: int, least: float = 0.1) -> bool:
+    """Whether a tone of `tone` Hz has a part in the sound: of several at once, at `least` so much of the power of the loudest."""
+    if loudness(sound) < SILENCE:
+        return False
+    power = np.abs(np.fft.rfft(sound * np.hanning(len(sound)))) ** 2
+    hz = np.fft.rfftfreq(len(sound), 1 / rate)
+    return float(power[np.abs(hz - tone) < 20].max()) > least * float(power.max())
+
+
 def has_keys(sound: Sound, rate: int) -> bool:
-    """Whether the two tones of a key (ITU-T Q.23) are in there together, in any 50 ms, above everything else."""
-    length = rate // 20
-    for start in range(0, len(sound) - length + 1, length):
+    """Whether the two tones of a key (ITU-T Q.23) are in there together, in any 40 ms, above everything else."""
+    length, step = rate // 25, rate // 100
+    hz = np.fft.rfftfreq(8 * length, 1 / rate)
+    for start in range(0, len(sound) - length + 1, step):
         part = sound[start : start + length]
-        if loudness(part) < SILENCE:
-            continue
+        quarters = [loudness(quarter) for quarter in np.split(part[: length // 4 * 4], 4)]
+        if min(quarters) < max(SILENCE, 0.3 * max(quarters)):
+            continue  # silence, or the edge of a tone, that has all frequencies in it
         power = np.abs(np.fft.rfft(part * np.hanning(length), 8 * length)) ** 2
-        hz = np.fft.rfftfreq(8 * length, 1 / rate)
         low, high = (
             max(float(power[np.abs(hz - tone) < 20].max()) for tone in tones) for tones in (DTMF_HZ[:4], DTMF_HZ[4:])
         )

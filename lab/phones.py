@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from itertools import count
 from pathlib import Path
 
 from lab.asterisk import Asterisk, wait_until
@@ -47,6 +48,7 @@ class Phones:
         self.asterisk = asterisk
         self.folder = folder
         self.started: list[Handset] = []
+        self._numbers = count()
         folder.mkdir(parents=True, exist_ok=True)
         self.audio = folder / "tone.al"
         if not self.audio.exists():
@@ -59,7 +61,7 @@ class Phones:
     def start(self, phone: Phone, dial: str = "", *, address: str = "", options: tuple[str, ...] = ()) -> Handset:
         """Start `phone` for one call; it dials `dial`, or waits to be called. A called one listens when this returns."""
         address = address or self.asterisk.phone(phone.number)
-        folder = self.folder / f"{len(self.started):04d}-{phone.number}"
+        folder = self.folder / f"{next(self._numbers):04d}-{phone.number}"
         folder.mkdir()
         (folder / "call.xml").write_text(phone.xml())
         command = ["sipp", "-sf", "call.xml", "-i", address, "-p", "5060", "-mi", address, "-m", "1", "-aa"]

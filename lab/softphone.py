@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from itertools import count
 from typing import Any
 
@@ -16,6 +17,7 @@ import pjsua2 as pj
 
 POLL = 10  # ms
 TONE_HZ = 440
+KEY_MS = 100  # that a key's sound lasts, and the silence after it
 LINES = 4  # calls that one phone can have at once
 
 
@@ -32,6 +34,10 @@ class Line(pj.Call):  # type: ignore[misc]  # the library has no types
         super().__init__(phone, call_id)
         self.phone = phone
         self.name = name
+        self.tape: pj.AudioMediaRecorder | None = None
+        self.keys: pj.ToneGenerator | None = None  # that speaks the tones of keys now
+        self.to_press: list[str] = []  # keys that wait for their turn
+        self.next_press = 0.0  # monotonic
 
     def onCallState(self, _prm: object) -> None:  # noqa: N802 - the library's name
         """Tell how far the call is."""
@@ -41,12 +47,57 @@ class Line(pj.Call):  # type: ignore[misc]  # the library has no types
             self.phone.over(self)
 
     def onCallMediaState(self, _prm: object) -> None:  # noqa: N802
-        """Speak a tone into every call that has sound."""
+        """Speak a tone into every call that has sound, and tape what is heard."""
+        for media in self.sounds():
+            self.phone.telephone.tone.startTransmit(media)
+            if self.phone.telephone.tapes:
+                self.record(media)
+            tell(event="media", line=self.name, phone=self.phone.number)
+
+    def sounds(self) -> list[pj.AudioMedia]:
+        """The call's sound, if it has any now."""
         info = self.getInfo()  # held by name: its list of media goes when it goes
-        for index, media in enumerate(info.media):
-            if media.type == pj.PJMEDIA_TYPE_AUDIO and media.status == pj.PJSUA_CALL_MEDIA_ACTIVE:
-                self.phone.telephone.tone.startTransmit(self.getAudioMedia(index))
-                tell(event="media", line=self.name, phone=self.phone.number)
+        return [
+            self.getAudioMedia(index)
+            for index, media in enumerate(info.media)
+            if media.type == pj.PJMEDIA_TYPE_AUDIO and media.status == pj.PJSUA_CALL_MEDIA_ACTIVE
+        ]
+
+    def record(self, media: pj.AudioMedia) -> None:
+        """Write what comes from there to the call's tape."""
+        if self.tape is None:
+            self.tape = pj.AudioMediaRecorder()
+            self.tape.createRecorder(f"{self.phone.telephone.tapes}/{self.name}.wav")
+        media.startTransmit(self.tape)
+
+    def press(self) -> None:
+        """Press the next key when it is time: with nothing between keys Asterisk misses some of them while two talk."""
+        if self.to_press and time.monotonic() >= self.next_press:
+            self.next_press = time.monotonic() + 2 * KEY_MS / 1000
+            prm = pj.CallSendDtmfParam()
+            prm.method, prm.duration, prm.digits = pj.PJSUA_DTMF_METHOD_RFC2833, KEY_MS, self.to_press.pop(0)
+            self.sendDtmf(prm)
+
+    def speak_keys(self, digits: str) -> None:
+        """Press keys that are heard (ITU-T Q.23); nobody speaks meanwhile."""
+        self.keys = pj.ToneGenerator()
+        self.keys.createToneGenerator(8000, 1)
+        tones = pj.ToneDigitVector()
+        for digit in digits:
+            tone = pj.ToneDigit()
+            tone.digit, tone.on_msec, tone.off_msec, tone.volume = digit, KEY_MS, KEY_MS, 0
+            tones.append(tone)
+        for media in self.sounds():
+            self.phone.telephone.tone.stopTransmit(media)
+            self.keys.startTransmit(media)
+        self.keys.playDigits(tones)
+
+    def speak_again(self) -> None:
+        """The tone again, when the keys have been spoken."""
+        if self.keys is not None and not self.keys.isBusy():
+            self.keys = None
+            for media in self.sounds():
+                self.phone.telephone.tone.startTransmit(media)
 
     def onCallTransferStatus(self, prm: Any) -> None:  # noqa: N802, ANN401
         """Tell how a transfer that this phone asked for went."""
@@ -107,8 +158,9 @@ class Account(pj.Account):  # type: ignore[misc]
 class Telephone:
     """The phone, and the library under it."""
 
-    def __init__(self, registrar: str, number: str, address: str, tone: str = str(TONE_HZ)) -> None:
+    def __init__(self, registrar: str, number: str, address: str, tone: str = str(TONE_HZ), tapes: str = "") -> None:
         self.registrar = registrar
+        self.tapes = tapes  # folder for a file of what is heard in each call; empty: none is made
         self.endpoint = pj.Endpoint()
         self.endpoint.libCreate()
         config = pj.EpConfig()
@@ -181,9 +233,16 @@ class Telephone:
         prm.opt.flag = pj.PJSUA_CALL_UNHOLD
         self.lines[line].reinvite(prm)
 
-    def do_key(self, line: str, digits: str) -> None:
-        """Press keys (RFC 4733)."""
-        self.lines[line].dialDtmf(digits)
+    def do_key(self, line: str, digits: str, how: str = "rfc4733") -> None:
+        """Press keys, told by RFC 4733, by SIP INFO (`info`), or by their sound (`inband`)."""
+        if how == "inband":
+            self.lines[line].speak_keys(digits)
+        elif how == "info":
+            prm = pj.CallSendDtmfParam()
+            prm.method, prm.digits = pj.PJSUA_DTMF_METHOD_SIP_INFO, digits
+            self.lines[line].sendDtmf(prm)
+        else:
+            self.lines[line].to_press += digits
 
     def do_refer(self, line: str, to: str) -> None:
         """Transfer blindly (RFC 3515)."""
@@ -217,13 +276,24 @@ class Telephone:
         message.content = text
         self.contacts[to].sendInstantMessage(message)
 
+    def forget_ended(self) -> None:
+        """Let go of calls that are over: that closes their tapes."""
+        for line in self.ended:
+            if line.tape is not None:
+                line.tape = None
+                tell(event="taped", line=line.name, phone=self.account.number)
+        self.ended.clear()
+
     def run(self) -> None:
         """Until standard input ends."""
         os.set_blocking(sys.stdin.fileno(), False)
         rest = b""
         while True:
             self.endpoint.libHandleEvents(POLL)
-            self.ended.clear()
+            self.forget_ended()
+            for call in self.lines.values():
+                call.speak_again()
+                call.press()
             try:
                 data = os.read(sys.stdin.fileno(), 65536)
             except BlockingIOError:

@@ -17,6 +17,8 @@ LANES: dict[str, Cast] = {
     "first": {"A": "121", "B": "122", "C": "123", "D": "124"},
     "second": {"A": "125", "B": "126", "C": "127", "D": "128"},
     "third": {"A": "129", "B": "130", "C": "131", "D": "132"},
+    "fourth": {"A": "133", "B": "134", "C": "135", "D": "136"},
+    "fifth": {"A": "137", "B": "138", "C": "139", "D": "140"},
     "queues": {"A": "141", "B": "142", "C": "143", "D": "144"},
 }
 TALK = 0.6  # s that people talk at each step: long enough to be told from nothing

@@ -5,13 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from lab.desk import Desk
 from lab.staged import Staged
 from lab.transfers import prepare
+
+# Played on other phones than those of the captured journals, so that no lane is much longer than the others.
+ELSEWHERE = {
+    "blind-of-blind": "fourth",
+    "blind-by-code": "fourth",
+    "attended-by-code": "fourth",
+    "attended-by-code-refused": "fourth",
+    "attended-by-code-blonde": "fifth",
+    "attended-then-blind": "fifth",
+    "park-after-transfer": "fifth",
+    "park-retrieved": "fifth",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +47,11 @@ def play(desk: Desk, scenario: Staged) -> Played:
         desk.clear(scenario.cast.values())
         return Played(scenario, begin, time.time(), f"{type(error).__name__}: {error}")
     return Played(scenario, begin, time.time())
+
+
+def spread(scenarios: Iterable[Staged]) -> list[Staged]:
+    """The same scenarios, some of them on the phones of another lane."""
+    return [replace(scenario, lane=ELSEWHERE.get(scenario.name, scenario.lane)) for scenario in scenarios]
 
 
 def play_all(desk: Desk, scenarios: Iterable[Staged], say: Callable[[str], None]) -> list[Played]:

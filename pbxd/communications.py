@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 import structlog
 
@@ -30,6 +28,7 @@ from pbxd.settings import (
     monitor_settings,
     recorder_rules,
     site_of,
+    site_time,
     voicemail_rules,
     zone_of,
 )
@@ -109,6 +108,9 @@ class CommunicationServices:
         """Take up a new configuration."""
         self.config = config
         self.agi.configure(config.agi, zone_of(config))
+        self.agi.services.announcement = config.recording.announcement
+        if self.monitor is not None:
+            self.monitor.configure(site_of(config), recorder_rules(config), site_time(config))
         self._chat_settings = chat_settings(config)
         if self.voicemail is not None:
             self.voicemail.configure()
@@ -146,10 +148,7 @@ class CommunicationServices:
 
     def _monitor(self, live: LiveState) -> Monitor:
         """What records calls."""
-        zone = ZoneInfo(zone_of(self.config))
-        recorder = Recorder(
-            site_of(self.config), recorder_rules(self.config), lambda at: datetime.fromtimestamp(at / 1_000_000, zone)
-        )
+        recorder = Recorder(site_of(self.config), recorder_rules(self.config), site_time(self.config))
         settings = monitor_settings(self.config)
         return Monitor(recorder, self._ami, live, settings, clock=time.time, on_ready=self._recorded)
 

@@ -156,7 +156,8 @@ class Ingest:
     def _patience(self, *, complete: bool) -> float:
         """How long to wait for a change: not long while a folder is missing, or parts were not looked at since the last."""
         looked = self._next_housekeeping - ROTATION_LOOKS >= self._last_read
-        return HOUSEKEEPING if complete and looked else FOLDER_MISSING
+        longest = min(HOUSEKEEPING, max(FOLDER_MISSING, self.settings.keep))  # parts that are kept for less go in time
+        return longest if complete and looked else FOLDER_MISSING
 
     async def catch_up(self, *, last: bool = False) -> None:
         """Read to the end of both journals, commit, then see to rotation and old parts."""

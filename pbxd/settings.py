@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import time
+from datetime import datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from pbxd.asterisk.manager import AmiSettings
 from pbxd.calls.site import Site, dial_pattern
@@ -83,6 +84,12 @@ def report_settings(config: Config) -> ReportSettings:
 def zone_of(config: Config) -> str:
     """The zone in which reports are made, as an IANA name."""
     return config.site.time_zone or local_zone()
+
+
+def site_time(config: Config) -> Callable[[int], datetime]:
+    """From microseconds since the epoch to the site's own time."""
+    zone = ZoneInfo(zone_of(config))
+    return lambda at: datetime.fromtimestamp(at / 1_000_000, zone)
 
 
 def keep_of(config: Config) -> KeepFigures:

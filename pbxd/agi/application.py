@@ -33,6 +33,9 @@ class Recorder(Protocol):
     def ask(self, uniqueid: str, what: str) -> None:
         """`start`, `stop`, `pause` or `resume` the recording of this channel's call. RecordingError if there is none."""
 
+    def payment(self, uniqueid: str, *, begins: bool) -> None:
+        """Somebody pays in this channel's call, or no longer does."""
+
     def consented(self, uniqueid: str) -> None:
         """The announcement was heard on this channel, to its end."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pbxd.agi import agent, announce, chat, directory, greeting, lookup, record, route
+from pbxd.agi import agent, announce, chat, directory, greeting, lookup, payment, record, route
 from pbxd.agi.application import Application
 
 ROUTES: dict[str, Application] = {
@@ -21,6 +21,7 @@ ROUTES: dict[str, Application] = {
     "directory": directory.directory,
     "greeting": greeting.greeting,
     "lookup": lookup.lookup,
+    "payment": payment.payment,
     "record": record.record,
     "route": route.route,
 }

@@ -24,6 +24,7 @@ class Subroutine:
     query: str = ""
     arguments: str = ""  # behind the first comma of AGI()
     preset: Mapping[str, str] = field(default_factory=dict)
+    then: tuple[str, ...] = ()  # applications after it, whatever has become of pbxd
 
     def text(self, address: str) -> str:
         """The context, as extensions.conf has it."""
@@ -33,7 +34,7 @@ class Subroutine:
         for number, (name, value) in enumerate(presets.items()):
             lines.append(f"{'exten => s,1' if number == 0 else ' same => n'},Set({name}={value})")
         lines.append(f" same => n,AGI(agi://{address}/{route}{self.query}{self.arguments})")
-        lines.append(" same => n,Return()")
+        lines += [f" same => n,{application}" for application in (*self.then, "Return()")]
         return "\n".join(lines) + "\n"
 
 
@@ -83,6 +84,14 @@ SUBROUTINES = (
         "Gosub(pbxd-chat,s,1(${EXTEN})): keeps a SIP MESSAGE; PBXD_CHAT_ANSWER is what to answer its sender, empty if it is kept",
         "?to=${URIENCODE(${ARG1})}",
         preset={"PBXD_CHAT_ANSWER": "Not sent: the phone system cannot keep messages now"},
+    ),
+    Subroutine(
+        "payment",
+        "Gosub(pbxd-payment,s,1(begin|end)): nothing is kept meanwhile; PBXD_PAYMENT says what was done",
+        "?do=${ARG1}",
+        preset={"PBXD_PAYMENT": "none"},
+        # Without pbxd Asterisk would go on recording what is said. What it records of this channel ends here, whoever asked for it.
+        then=('ExecIf($["${ARG1}" = "begin" & "${PBXD_STATUS}" != "OK"]?StopMixMonitor())',),
     ),
     Subroutine(
         "script",

@@ -34,7 +34,7 @@ class Watch:
         """Watch folders that have appeared since; whether all are watched."""
         for folder in self._wanted - set(self._watched.values()):
             with contextlib.suppress(FileNotFoundError, PermissionError):  # doctor and status tell of it
-                self._watched[self._inotify.add_watch(folder, self._changes)] = folder
+                self._watched[self._inotify.add_watch(folder, self._changes | flags.MOVE_SELF)] = folder
         return set(self._watched.values()) == self._wanted
 
     def want(self, folders: set[Path]) -> bool:
@@ -59,8 +59,12 @@ class Watch:
     def drain(self) -> None:
         """Forget the changes so far; what they changed is about to be read."""
         for event in self._inotify.read(timeout=0):
-            if event.mask & flags.IGNORED:  # the folder is gone, and its watch with it
-                self._watched.pop(event.wd, None)
+            if event.mask & (flags.IGNORED | flags.MOVE_SELF):
+                moved = self._watched.pop(
+                    event.wd, None
+                )  # the folder is gone, and its watch with it; or it is elsewhere
+                if moved is not None and event.mask & flags.MOVE_SELF:
+                    self._inotify.rm_watch(event.wd)
 
     def close(self) -> None:
         """Stop watching."""

@@ -18,6 +18,7 @@ COLUMNS = (
     "appname", "appdata", "amaflags", "accountcode", "uniqueid", "linkedid", "peer", "userfield", "userdeftype", "extra",
 )  # fmt: skip
 LAST = len(COLUMNS) - 1
+HOOK = "__func_periodic_hook_context__"  # where Asterisk plays the beeps of a recording, by channels of no call (PERIODIC_HOOK)
 MAX_LINE = 64 * 1024  # bytes; Asterisk's own buffers end far below it
 
 

@@ -6,7 +6,7 @@ import json
 import zlib
 from collections.abc import Collection, Iterable
 
-from pbxd.calls.cel import CelEvent, format_line, parse_line
+from pbxd.calls.cel import HOOK, CelEvent, format_line, parse_line
 from pbxd.calls.derive import derive
 from pbxd.calls.grouping import Group, Grouper
 from pbxd.calls.record import CallRecord
@@ -39,6 +39,8 @@ class Interpreter:
 
     def take(self, event: CelEvent) -> list[CallRecord]:
         """Take one event. The records of the calls that it ends."""
+        if event.context == HOOK:
+            return []
         ended = self._grouper.feed(event)
         return self._records(ended) if ended else []
 

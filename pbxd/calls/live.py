@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from pbxd.calls.cel import id_order
+from pbxd.calls.cel import HOOK, id_order
 
 # Asterisk's words for a phone or trunk as a whole (DeviceState of PJSIPShowEndpoints, PeerStatus) that say it cannot be called
 UNREACHABLE = frozenset({"unavailable", "invalid", "unreachable", "unregistered", "rejected"})
@@ -170,7 +170,7 @@ def _duration(text: str) -> float:
 
 def _new_channel(live: LiveState, event: Event, now: float) -> None:
     uniqueid = event.get("Uniqueid")
-    if uniqueid and uniqueid not in live.channels:
+    if uniqueid and uniqueid not in live.channels and event.get("Context") != HOOK:
         live.channels[uniqueid] = LiveChannel(
             uniqueid,
             event.get("Linkedid"),

@@ -38,13 +38,14 @@ class Recording(Part):
     """Recordings of calls."""
 
     enabled: bool = at_start(default=False, text="Record calls, as the rules say. Without it nothing is recorded.")
-    rules: tuple[RecordingRule, ...] = at_start((), "Which calls are recorded: see docs/recording.md.")
+    rules: tuple[RecordingRule, ...] = Field((), description="Which calls are recorded: see docs/recording.md.")
     pause_on_digits: bool = at_start(
         default=True, text="Keep nothing while a party presses keys, and for some seconds after."
     )
-    digits_after: Duration = at_start(3.0, "For how long after the last key.")
-    announcement: str = at_start(
-        "this-call-may-be-monitored-or-recorded", "Sound of Asterisk that the FastAGI route announce plays."
+    digits_after: Duration = Field(3.0, description="For how long after the last key.")
+    announcement: str = Field(
+        "this-call-may-be-monitored-or-recorded",
+        description="Sound of Asterisk that the FastAGI route announce plays.",
     )
     beep_every: Duration = at_start(15.0, "Time between the beeps of a recording whose consent is a beep.")
     codec: Literal["opus", "flac"] = at_start(

@@ -23,6 +23,16 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Listen:
+    """Have Asterisk tell of keys on this channel though nothing is recorded.
+
+    Without a MixMonitor it lets two phones' RTP pass by itself (bridge_native_rtp), and does not look at the keys in it.
+    """
+
+    segment: Segment
+
+
+@dataclass(frozen=True, slots=True)
 class Save:
     """Write the state of a recording beside its sound."""
 
@@ -36,4 +46,4 @@ class Finish:
     recording: Recording
 
 
-Command = Start | Stop | Save | Finish
+Command = Start | Stop | Listen | Save | Finish

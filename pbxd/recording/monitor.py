@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,21 @@ import structlog
 
 from pbxd.asterisk.events import BRIDGES, CHANNELS, KEYS
 from pbxd.calls.live import Event, LiveState
+from pbxd.calls.site import Site
 from pbxd.errors import AmiError, RecordingError
 from pbxd.recording import takeover
-from pbxd.recording.commands import Command, Finish, Save, Start, Stop
+from pbxd.recording.commands import Command, Finish, Listen, Save, Start, Stop
 from pbxd.recording.policy import Consent
-from pbxd.recording.recorder import Recorder
+from pbxd.recording.recorder import Recorder, RecorderRules
 from pbxd.recording.room import Room
 from pbxd.recording.segments import Recording, Segment
-from pbxd.recording.stage import complete, left_behind, names, open_spool, write_state
+from pbxd.recording.stage import NOWHERE, complete, left_behind, names, open_spool, write_state
 
 FOLLOWED = (*CHANNELS, *BRIDGES, "QueueCallerJoin", "QueueCallerLeave")
 AT_ONCE = 8  # recordings that are handed over at one time
 SHORT = 1_000_000  # µs; a shorter piece of a call may end before Asterisk has written anything
+# Turns of the loop: keys that were told of while it stood still count before the time since the last is up.
+READ_FIRST = 2
 AGAIN = 5.0  # s between tries to hand over a recording that the spool did not take
 log = structlog.get_logger("pbxd.recording")
 
@@ -128,6 +132,14 @@ class Monitor:
             )
         self._do(commands)
 
+    def configure(self, site: Site, rules: RecorderRules, local_time: Callable[[int], datetime]) -> None:
+        """Take up other rules and numbers, for the calls in progress too."""
+        self._do(self.recorder.configure(site, rules, local_time, self._now()))
+
+    def payment(self, uniqueid: str, *, begins: bool) -> None:
+        """Somebody pays in the call of this channel, or no longer does."""
+        self._do(self.recorder.payment(uniqueid, self._now(), begins=begins))
+
     def consented(self, uniqueid: str) -> None:
         """The announcement was heard on this channel, to its end."""
         self._do(self.recorder.consented(uniqueid, self._now()))
@@ -176,6 +188,8 @@ class Monitor:
             deadline = self.recorder.deadline
             wait = 1.0 if deadline is None else max(0.05, deadline / 1_000_000 - self._clock())
             await asyncio.sleep(min(wait, 1.0))
+            for _ in range(READ_FIRST):
+                await asyncio.sleep(0)
             self._do(self.recorder.tick(self._now()))
             await self._look_at_room()
             if self._waiting:
@@ -195,6 +209,8 @@ class Monitor:
             await self._start(command.segment, beep=command.beep)
         elif isinstance(command, Stop):
             await self._stop(command.segment)
+        elif isinstance(command, Listen):
+            await self._listen(command.segment)
         else:
             task = asyncio.create_task(self._finish(command))
             self._finishing.add(task)
@@ -224,7 +240,7 @@ class Monitor:
             received, sent = (settings.spool_in_asterisk / segment.folder / name for name in names(segment))
             # Without `i` Asterisk does not tell the id, and a stop without one ends whichever MixMonitor the channel got last.
             options = f"r({received})t({sent})i({takeover.variable_of(segment)})" + (
-                f"pB({settings.beep_every})" if beep else ""
+                f"B({settings.beep_every})" if beep else ""
             )
             answer = await self._asterisk.action("MixMonitor", Channel=segment.channel, Options=options)
         except AmiError as error:
@@ -260,6 +276,14 @@ class Monitor:
         except AmiError as error:
             # The channel is gone, most often. If not, what is written from now on is left out when the pieces are put together.
             log.info("Asterisk did not stop a recording", channel=segment.channel, error=str(error))
+
+    async def _listen(self, segment: Segment) -> None:
+        """A MixMonitor that writes nowhere keeps the channel's sound in Asterisk's own hands, until the channel ends."""
+        options = f"r({self._settings.spool_in_asterisk / NOWHERE})"
+        try:
+            await self._asterisk.action("MixMonitor", Channel=segment.channel, Options=options)
+        except AmiError as error:
+            log.info("Asterisk may not tell of all keys", channel=segment.channel, error=str(error))
 
     async def _finish(self, command: Finish) -> None:
         recording = command.recording
@@ -303,6 +327,7 @@ class Monitor:
                 "direction": recording.direction,
                 "consent": recording.consent.name.lower(),
                 "paused": recording.paused,
+                "pauses": sorted(recording.pauses),  # why: asked, digits, payment
                 "parties": [asdict(party) for party in recording.parties.values()],
             }
             for recording in recordings

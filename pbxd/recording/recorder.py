@@ -16,13 +16,13 @@ from pbxd.calls.cel import id_order
 from pbxd.calls.live import LiveChannel
 from pbxd.calls.site import Site
 from pbxd.recording import takeover
-from pbxd.recording.commands import Command, Finish, Save, Start, Stop
+from pbxd.recording.commands import Command, Finish, Listen, Save, Start, Stop
 from pbxd.recording.conversations import Conversations, is_local
 from pbxd.recording.policy import CallFacts, Consent, Party, Rule, Verdict, judge
 from pbxd.recording.segments import Recording, Segment
 
 MAX_RECORDINGS = 2000  # at once: what Asterisk itself has descriptors for; more are refused and counted
-ASKED, DIGITS = "asked", "digits"
+ASKED, DIGITS, PAYMENT = "asked", "digits", "payment"
 NO_ROOM = "parts of the call are missing: the spool had no room"
 
 
@@ -64,6 +64,7 @@ class Recorder:
     _unheard: set[str] = field(default_factory=set)  # uniqueids of conversations that lack it, each counted once
     _wanted: set[str] = field(default_factory=set)  # uniqueids of calls that somebody wants recorded
     _unwanted: set[str] = field(default_factory=set)  # and of those of which somebody stopped it
+    _paying: set[str] = field(default_factory=set)  # uniqueids of calls in which somebody pays
     _keys: dict[str, int | None] = field(
         default_factory=dict
     )  # recording -> when its digits are over; None: a key is down
@@ -107,7 +108,7 @@ class Recorder:
             return
         self.channels.pop(uniqueid, None)
         self._queues.pop(uniqueid, None)
-        for told in (self._consented, self._wanted, self._unwanted, self._unheard):
+        for told in (self._consented, self._wanted, self._unwanted, self._unheard, self._paying):
             told.discard(uniqueid)
         recording = self.recordings.get(self._of_channel.get(uniqueid, ""))
         for segment in recording.segments if recording is not None else ():
@@ -126,6 +127,15 @@ class Recorder:
         if recording.consent is Consent.ANNOUNCEMENT:
             self._consented |= recording.channels
         (self._unwanted if recording.unwanted else self._wanted).update(recording.channels)
+        if PAYMENT in recording.pauses:
+            self._paying |= recording.channels
+
+    def configure(
+        self, site: Site, rules: RecorderRules, local_time: Callable[[int], datetime], now: int
+    ) -> list[Command]:
+        """Other rules and numbers from now on: the calls in progress are judged again."""
+        self.site, self.rules, self.local_time = site, rules, local_time
+        return self._look(self.channels, now)
 
     def consented(self, uniqueid: str, now: int) -> list[Command]:
         """The announcement was heard on this channel, to its end."""
@@ -153,6 +163,20 @@ class Recorder:
             recording.resume(ASKED, now)
         return True, [*self._look(call, now), Save(recording)]
 
+    def payment(self, uniqueid: str, now: int, *, begins: bool) -> list[Command]:
+        """The dialplan says that somebody pays in this channel's call, or no longer does.
+
+        It holds from before the call has a recording, over transfers, and whatever `resume` says, until it ends or the call does.
+        """
+        call = self._map.call(uniqueid) | {uniqueid}
+        if begins:
+            self._paying |= call
+        else:
+            self._paying -= call
+        done = self._look(call, now)
+        recording = self._recording_of(call)
+        return done if recording is None else [*done, Save(recording)]
+
     def key(self, uniqueid: str, now: int, *, down: bool) -> list[Command]:
         """A key was pressed, or let go, on a channel. Which key is nobody's business."""
         call = self._map.call(uniqueid)
@@ -163,7 +187,8 @@ class Recorder:
         if DIGITS in recording.pauses:
             return []
         recording.pause(DIGITS, now - self.rules.digits_before)
-        return self._look(call, now)
+        listened: list[Command] = [Listen(segment) for segment in recording.segments if segment.going_on]
+        return listened + self._look(call, now)
 
     @property
     def deadline(self) -> int | None:
@@ -235,7 +260,7 @@ class Recorder:
         self._keys.pop(recording.id, None)
         for channel in recording.channels:
             self._of_channel.pop(channel, None)
-        for told in (self._consented, self._wanted, self._unwanted):
+        for told in (self._consented, self._wanted, self._unwanted, self._paying):
             told.difference_update(recording.channels)  # one that was taken over has some that were never seen
         self.counters.finished += 1
         return [Finish(recording)]
@@ -255,6 +280,11 @@ class Recorder:
             recording.channels.add(uniqueid)
             self._of_channel[uniqueid] = recording.id
         before, recording.held = recording.held, {one for one in call if self.channels[one].held}
+        if call & self._paying:
+            self._paying |= call  # who joins now pays too, and goes on when the one who began it has left
+            recording.pause(PAYMENT, now)
+        else:
+            recording.resume(PAYMENT, now)
         wanted = {talk for talk, verdict in verdicts.items() if self._may(talk, verdict)}
         for talk in talks:
             done += self._follow(

@@ -20,6 +20,7 @@ from pbxd.recording.segments import Recording, Segment, finished, recording_of, 
 
 STATE, READY = "state.json", "ready.json"
 DONE = ".done"  # suffix of a folder that is on its way out of the spool; such names begin with a dot
+NOWHERE = "nowhere.sln"  # a link to /dev/null: what Asterisk writes there is in no file
 MODE = 0o2770  # Asterisk writes here by the folder's group, which is the spool's
 CLOSING = 3.0  # s that Asterisk gets to finish its files when the call is over
 LOOK = 0.05  # s between looks at them
@@ -37,6 +38,9 @@ def open_spool(spool: Path, group: str) -> None:
     except (LookupError, PermissionError) as error:
         log.warning("Asterisk may not be able to write recordings", spool=str(spool), group=group, error=str(error))
     spool.chmod(MODE)
+    nowhere = spool / NOWHERE
+    if not nowhere.is_symlink():
+        nowhere.symlink_to("/dev/null")
 
 
 def names(segment: Segment) -> tuple[str, str]:

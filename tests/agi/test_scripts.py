@@ -97,7 +97,10 @@ async def test_pyst2_after_520_and_the_end_of_its_input_dies_by_its_limits(tmp_p
 )
 async def test_what_a_script_does_wrong_ends_that_script_only(tmp_path: Path, text: str, status: str) -> None:
     put(tmp_path, "bad", text)
-    async with serving(folder=tmp_path, scripts=FAST) as host:
+    limits = (
+        FAST if status == "TIMEOUT" else FAST | {"time": "1min", "cpu": "1min"}
+    )  # what is to end by itself gets the time for it
+    async with serving(folder=tmp_path, scripts=limits) as host:
         peer = await host.peer(environment("bad"))
         await host.good()
         assert (await peer.play())[-1] == STATUS(status)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pbxd.calls.cel import CelEvent
+from pbxd.calls.cel import HOOK, CelEvent
 from pbxd.calls.grouping import KEPT_CLOSED, Grouper
 from pbxd.calls.interpreter import Interpreter
 from pbxd.calls.record import CallRecord
@@ -181,3 +181,15 @@ def test_thousands_of_calls_open_at_once(count: int) -> None:
     assert interpreter.open_calls == count
     ends = [event(kind, f"{T0}.{n}", 60 + n / 1000) for n in range(count) for kind in ("CHAN_END", "LINKEDID_END")]
     assert len(feed(interpreter, *ends)) == count
+
+
+def test_a_beep_is_no_call() -> None:
+    """Asterisk plays it by a Local channel of its own, each time."""
+    interpreter = Interpreter(SITE)
+    told = [
+        event(kind, f"{T0}.{n}", 1 + 0.01 * n, f"{T0}.1", channel=f"Local/hook@{HOOK}-00000000;{n}", context=HOOK)
+        for n in (1, 2)
+        for kind in ("CHAN_START", "ANSWER", "HANGUP", "CHAN_END")
+    ]
+    assert feed(interpreter, *told, event("LINKEDID_END", f"{T0}.2", 2, f"{T0}.1", context=HOOK)) == []
+    assert interpreter.open_calls == 0

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pbxd.asterisk import events
 from pbxd.asterisk.wire import Message
+from pbxd.calls.cel import HOOK
 from pbxd.calls.live import RULES, LiveCall, LiveState
 
 NOW = 1_795_485_056.0
@@ -129,6 +130,12 @@ def test_events_of_unknown_channels_change_nothing() -> None:
     live = after(ended)
     assert (live.channels, live.queues) == ({}, {})
     assert after([message("Hangup"), message("Newchannel"), message("DTMFEnd", Digit="1")]).channels == {}
+
+
+def test_a_beep_is_no_call() -> None:
+    live = LiveState()
+    live.apply(message("Newchannel", Channel="Local/hook@x-0;1", Context=HOOK, Uniqueid="1795485056.9"), NOW)
+    assert live.calls() == []
 
 
 def test_queues() -> None:

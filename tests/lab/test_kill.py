@@ -56,7 +56,7 @@ def test_pbxd_killed_ten_times_and_ami_cut_five_times(new_box: Box) -> None:
     random.Random(7).shuffle(deeds)
     try:
         during(box, deeds)
-        wait_until(box.pbxd.socket.exists, "pbxd to listen")
+        box.pbxd.ready()
         settle(box)
     finally:
         forwarder.close()

@@ -1,136 +1,27 @@
-"""Calls that are recorded, with a real Asterisk and phones that each speak a tone of their own."""
+"""Calls that are recorded while something fails, and rules, with a real Asterisk and phones that each speak a tone of their own."""
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from lab.asterisk import owner, wait_until
-from lab.box import Box
-from lab.desk import Desk, Line
-from lab.hearing import SILENCE, Sound, has_keys, heard, loudness, pitch
+from lab.asterisk import wait_until
+from lab.desk import Line
 from lab.transfers import connect
-from tests.conftest import reachable, say
+from tests.lab.office import Office
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 TONES = {"121": 500, "122": 700, "123": 900, "131": 1100, "132": 1300}
-RULES = (
-    "{record: never, extension: [124]}, {record: always, extension: [131]}, "
-    "{record: on_demand, extension: [132], consent: none}, {record: always, consent: none}"
-)
-DIALPLAN = """
-[phones](+)
-; told first, then connected; the second sound is not there
-exten => 860,1,Answer()
- same => n,AGI(agi://{address}/announce?sound=vm-goodbye)
- same => n,Dial(PJSIP/131,30)
-exten => 861,1,Answer()
- same => n,AGI(agi://{address}/announce?sound=no-such-sound)
- same => n,Dial(PJSIP/131,30)
-; by feature codes
-exten => 862,1,Set(__DYNAMIC_FEATURES=rec_start#rec_stop)
- same => n,Dial(PJSIP/132,30)
-"""
-FEATURES = """
-[applicationmap]
-rec_start => *5,self,AGI(agi://{address}/record?do=start)
-rec_stop => *6,self,AGI(agi://{address}/record?do=stop)
-"""
 
 
-@dataclass(frozen=True, slots=True)
-class Office:
-    """A box that records, and its phones."""
-
-    box: Box
-    desk: Desk
-    spool: Path
-
-    def recordings(self) -> list[dict[str, Any]]:
-        """Those in the store, newest first."""
-        found: list[dict[str, Any]] = json.loads(self.box.pbxd.ctl("recordings", "list", "--json").stdout)
-        return found
-
-    def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.box.pbxd.status()["recording"]
-        return found
-
-    def sounds(self) -> list[Written]:
-        """What Asterisk wrote of the recorded party of the calls that go on, in the order in which it began."""
-        return [Written(path) for path in sorted(self.spool.glob("*/*.rx.wav"))]
-
-    def next_one(self, known: list[dict[str, Any]]) -> Heard:
-        """The recording that is stored and was not before, decrypted."""
-        wait_until(lambda: len(self.recordings()) > len(known), "a recording to be stored")
-        names = {one["id"] for one in known}
-        (one,) = [one for one in self.recordings() if one["id"] not in names]
-        file = self.box.folder / "played.ogg"
-        self.box.pbxd.ctl("recordings", "play", one["id"], "-o", str(file))
-        sound, rate = heard(file)
-        file.unlink()
-        facts = json.loads(self.box.pbxd.ctl("recordings", "show", one["id"]).stdout)
-        return Heard(facts, sound, rate)
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """A recording: its facts, and its sound."""
-
-    facts: dict[str, Any]
-    sound: Sound
-    rate: int
-
-    @property
-    def length(self) -> float:
-        return len(self.sound) / self.rate
-
-    def talks(self) -> list[tuple[int, int]]:
-        """The tones on both sides, one pair after the other; what is shorter than 0.4 s, or silent, does not count."""
-        step = self.rate // 5
-        found: list[tuple[int, int]] = []
-        last, times = (0, 0), 0
-        for start in range(0, len(self.sound) - step, step):
-            part = self.sound[start : start + step]
-            now = (pitch(part[:, 0], self.rate), pitch(part[:, 1], self.rate))
-            times = times + 1 if now == last else 1
-            last = now
-            if times == 2 and now != (0, 0):
-                found.append(now)
-        return found
-
-    def silent_seconds(self) -> float:
-        """How long nothing is to be heard on either side, in steps of 50 ms."""
-        step = self.rate // 20
-        return sum(loudness(self.sound[at : at + step]) < SILENCE for at in range(0, len(self.sound), step)) / 20
-
-
-@pytest.fixture(scope="module")
-def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
-    box = Box(reachable(tmp_path_factory.mktemp("recording")), say)
-    desk = Desk(box.asterisk)
-    spool = box.asterisk.folder / "spool" / "recordings"
-    try:
-        box.pbxd.configure(
-            more=f"comms: {{folder: {box.folder}/comms, key_file: {box.folder}/keys/comms.key}}\n"
-            f"recording: {{enabled: true, spool: {spool}, spool_in_asterisk: /lab/spool/recordings, "
-            f"spool_group: '{owner(box.asterisk.tree)[1]}', digits_after: 1s, rules: [{RULES}]}}"
-        )
-        for file, text in (("extensions.conf", DIALPLAN), ("features.conf", FEATURES)):
-            with (box.asterisk.etc / file).open("a") as conf:
-                conf.write(text.format(address=box.asterisk.address))
-        box.start()
-        for number, tone in TONES.items():
-            desk.phone(number, tone=tone)
-        yield Office(box, desk, spool)
-    finally:
-        desk.close()
-        box.stop()
+@pytest.fixture(scope="module", autouse=True)
+def phones(office: Office) -> None:
+    """On the desk, for all tests of this file."""
+    office.desk.phones(TONES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +36,11 @@ class Written:
         return bool(44 + length == self.path.stat().st_size)
 
 
+def sounds(office: Office) -> list[Written]:
+    """What Asterisk wrote of the recorded party of the calls that go on, in the order in which it began."""
+    return [Written(path) for path in sorted(office.spool.glob("*/*.rx.wav"))]
+
+
 def kill_and_start(office: Office) -> None:
     """pbxd is killed, and has taken over what goes on when this returns."""
     office.box.pbxd.kill()
@@ -155,38 +51,6 @@ def kill_and_start(office: Office) -> None:
 def hang_up(office: Office, line: Line) -> None:
     line.hang_up()
     office.desk.quiet(TONES)
-
-
-def test_each_party_is_on_its_side_over_an_attended_transfer(office: Office) -> None:
-    known = office.recordings()
-    a, b = connect(office.desk, "121", "122")
-    b.hold()
-    second, _ = connect(office.desk, "122", "123")
-    b.replace(second)
-    office.desk.pause(1.5)
-    hang_up(office, a)
-    made = office.next_one(known)
-    assert made.talks() == [(500, 700), (700, 900), (500, 900)]
-    record = office.box.pbxd.records()[-1]
-    assert made.facts["call"] == record["id"]
-    assert made.length == pytest.approx((made.facts["end"] - made.facts["start"]) / 1_000_000, abs=0.05)
-    assert made.length == pytest.approx(record["billed"], abs=0.3)
-    assert made.facts["faults"] == []
-
-
-def test_while_keys_are_pressed_nothing_is_written(office: Office) -> None:
-    known = office.recordings()
-    a, _ = connect(office.desk, "121", "122")
-    a.key("4111#")
-    wait_until(lambda: office.status()["paused"] == 1, "the pause")
-    wait_until(lambda: office.status()["paused"] == 0, "its end")
-    office.desk.pause(1)
-    hang_up(office, a)
-    made = office.next_one(known)
-    assert made.talks() == [(500, 700), (500, 700)]
-    assert made.silent_seconds() > 1
-    assert not any(has_keys(made.sound[:, side], made.rate) for side in (0, 1))
-    assert "4111" not in office.box.pbxd.log.read_text()
 
 
 def test_somebody_of_whom_nothing_is_kept(office: Office) -> None:
@@ -228,20 +92,20 @@ def test_killed_while_somebody_is_held(office: Office) -> None:
     a, b = connect(office.desk, "121", "122")
     wait_until(lambda: office.status()["recording"] == 1, "the recording")
     b.hold()
-    wait_until(office.sounds()[-1].is_closed, "the recording to stop")
+    wait_until(sounds(office)[-1].is_closed, "the recording to stop")
     kill_and_start(office)
     office.desk.pause(1)
-    assert len(office.sounds()) == 1
+    assert len(sounds(office)) == 1
     b.resume()
-    wait_until(lambda: len(office.sounds()) == 2, "the recording to go on")
+    wait_until(lambda: len(sounds(office)) == 2, "the recording to go on")
     office.desk.pause(1)
     office.box.pbxd.kill()
     b.hold()
     office.desk.pause(0.5)
     office.box.pbxd.start()
-    wait_until(office.sounds()[-1].is_closed, "the recording to stop")
+    wait_until(sounds(office)[-1].is_closed, "the recording to stop")
     b.resume()
-    wait_until(lambda: len(office.sounds()) == 3, "the recording to go on")
+    wait_until(lambda: len(sounds(office)) == 3, "the recording to go on")
     office.desk.pause(1)
     hang_up(office, a)
     made = office.next_one(known)
@@ -263,26 +127,9 @@ def test_asterisk_killed_in_the_middle(office: Office) -> None:
     office.desk.clear(TONES)
 
 
-def test_paused_by_hand(office: Office) -> None:
-    known = office.recordings()
-    a, _ = connect(office.desk, "121", "122")
-    wait_until(lambda: office.status()["recording"] == 1, "the recording")
-    ctl = office.box.pbxd.ctl
-    (one,) = json.loads(ctl("recorder", "list", "--json").stdout)
-    ctl("recorder", "pause", one["id"])
-    office.desk.pause(1)
-    assert "paused" in ctl("recorder", "list").stdout
-    ctl("recorder", "resume", one["id"])
-    office.desk.pause(1)
-    hang_up(office, a)
-    made = office.next_one(known)
-    assert made.talks() == [(500, 700), (500, 700)]
-    assert made.silent_seconds() > 0.8
-    assert ctl("recorder", "pause", one["id"], check=False).returncode != 0
-
-
 def test_a_spool_without_room_stops_no_call(office: Office) -> None:
     """The folder is taken away: the call goes on, an alarm is shown, and the next call is recorded again."""
+    calls = office.box.pbxd.status()["store"]["calls"]
     away = office.spool.with_name("away")
     office.spool.rename(away)
     a, _ = connect(office.desk, "121", "122")
@@ -293,6 +140,7 @@ def test_a_spool_without_room_stops_no_call(office: Office) -> None:
     office.desk.pause(0.5)
     hang_up(office, a)
     away.rename(office.spool)
+    office.box.wait_for_calls(calls + 1)
     assert office.box.pbxd.records()[-1]["disposition"] == "answered"
     known = office.recordings()
     a, _ = connect(office.desk, "121", "122")

@@ -9,7 +9,7 @@ import pytest
 from lab.asterisk import wait_until
 from lab.box import Box
 from lab.capture import played_on
-from lab.stagehand import Played, records_of
+from lab.stagehand import Played, records_of, spread
 from lab.stages import ALL
 from tests.conftest import reachable, say
 
@@ -22,7 +22,7 @@ def staged_box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Box, 
     box = Box(reachable(tmp_path_factory.mktemp("staged")), say)
     try:
         box.start()
-        played = {one.scenario.name: one for one in played_on(box, set())}
+        played = {one.scenario.name: one for one in played_on(box, spread(ALL))}
         wait_until(lambda: box.pbxd.status()["journal"]["open_calls"] == 0, "the journal to have the end of every call")
         wait_until(lambda: box.pbxd.status()["live"]["channels"] == 0, "AMI to tell of every hang-up")
         yield box, played

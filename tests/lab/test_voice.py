@@ -28,6 +28,7 @@ def test_each_direction_of_each_leg(tmp_path: Path) -> None:
         a.hang_up()
         desk.quiet(["121", "122"])
         desk.close()
+        box.wait_for_calls(1)
         wait_until(lambda: all(leg["sent"] and leg["received"] for leg in box.pbxd.records()[0]["legs"]), "its quality")
         for leg in box.pbxd.records()[0]["legs"]:
             for way in ("sent", "received"):

@@ -10,7 +10,7 @@ import pytest
 
 from pbxd.calls.live import LiveChannel
 from pbxd.calls.site import Site, dial_pattern
-from pbxd.recording.commands import Command, Finish, Start, Stop
+from pbxd.recording.commands import Command, Finish, Listen, Start, Stop
 from pbxd.recording.policy import Consent, Mode, Rule
 from pbxd.recording.recorder import Recorder, RecorderRules
 from pbxd.recording.segments import Recording, finished, recording_of, state_of
@@ -43,6 +43,8 @@ class Stage:
                 self.asked.append(f"stop {command.segment.channel}")
             elif isinstance(command, Finish):
                 self.done.append(command.recording)
+            elif isinstance(command, Listen):
+                self.asked.append(f"listen {command.segment.channel}")
             else:
                 assert recording_of(state_of(command.recording)) == command.recording
 
@@ -86,6 +88,10 @@ class Stage:
             (s.folder, s.number): (f"{s.folder}-{s.number}.rx.wav", f"{s.folder}-{s.number}.tx.wav")
             for s in recording.segments
         }
+
+    def live_now(self) -> dict[str, LiveChannel]:
+        """All channels, by their uniqueids."""
+        return {channel.uniqueid: channel for channel in self.live.values()}
 
     def told(self) -> dict[str, Any]:
         (recording,) = self.done
@@ -252,9 +258,9 @@ def test_digits_pause_by_themselves() -> None:
     deadline = stage.recorder.deadline
     assert deadline == pressed + 6 * SECOND
     stage.do(stage.recorder.tick(deadline - 1))
-    assert stage.asked[1:] == ["stop PJSIP/101-00000001"]
+    assert stage.asked[1:] == ["listen PJSIP/101-00000001", "stop PJSIP/101-00000001"]
     stage.do(stage.recorder.tick(deadline))
-    assert stage.asked[2:] == ["record PJSIP/101-00000001"]
+    assert stage.asked[3:] == ["record PJSIP/101-00000001"]
     stage.now = deadline
     stage.hang_up(1, 2)
     assert stage.told()["gaps"] == [[pressed - 300_000, deadline]]
@@ -407,3 +413,61 @@ def test_a_call_all_of_whose_channels_changed_is_one_recording() -> None:
     assert list(after.recorder.recordings) == ["1.1"]
     after.hang_up(3, 4)
     assert len(after.told()["segments"]) == 2
+
+
+def test_nothing_is_recorded_while_somebody_pays() -> None:
+    stage = Stage()
+    stage.call()
+    stage.do(stage.recorder.payment("1.1", stage.now, begins=True))
+    assert stage.asked == ["record PJSIP/101-00000001", "stop PJSIP/101-00000001"]
+    stage.do(stage.recorder.ask("1.1", "resume", stage.now)[1])
+    stage.bridge("", 1, 2)
+    stage.hang_up(2)  # transferred to another, who goes on with the payment
+    stage.new(3, "PJSIP/103", linked=1)
+    stage.bridge("b", 1, 3)
+    assert len(stage.asked) == 2
+    stage.do(stage.recorder.payment("1.3", stage.now, begins=False))
+    assert stage.asked[2:] == ["record PJSIP/101-00000001"]
+    stage.hang_up(1, 3)
+    ((start, end),) = stage.told()["gaps"]
+    assert end > start
+
+
+def test_a_payment_that_begins_before_anybody_talks() -> None:
+    stage = Stage()
+    stage.do(stage.recorder.payment("1.1", stage.now, begins=True))  # AGI may be quicker than AMI
+    stage.call()
+    assert stage.asked == []
+    stage.do(stage.recorder.payment("1.1", stage.now, begins=False))
+    assert stage.asked == ["record PJSIP/101-00000001"]
+
+
+def test_a_payment_outlives_pbxd() -> None:
+    before = Stage()
+    before.call()
+    before.do(before.recorder.payment("1.1", before.now, begins=True))
+    for segment in before.recorder.recordings["1.1"].segments:
+        segment.stopped = True
+    after = After(before)
+    assert after.asked == []
+    after.do(after.recorder.payment("1.2", before.now, begins=False))
+    assert after.asked == ["record PJSIP/101-00000001"]
+
+
+def test_other_rules_and_numbers_hold_for_calls_in_progress() -> None:
+    stage = Stage()
+    stage.call()
+
+    def take(site: Site, *rules: Rule) -> list[str]:
+        stage.now += SECOND
+        recorder = stage.recorder
+        stage.do(recorder.configure(site, RecorderRules(rules), recorder.local_time, stage.now))
+        return stage.asked[-1:]
+
+    never = Rule(Mode.NEVER, extensions=(dial_pattern("777"),))
+    assert take(SITE, never, ALWAYS) == ["record PJSIP/101-00000001"]
+    assert take(Site(phones={"102": "777"}), never, ALWAYS) == ["stop PJSIP/101-00000001"]
+    assert take(SITE, never, ALWAYS) == ["record PJSIP/101-00000001"]
+    assert take(SITE) == ["stop PJSIP/101-00000001"]
+    stage.hang_up(1, 2)
+    assert len(stage.told()["segments"]) == 2
