@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 app = typer.Typer(no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 Call = Annotated[str, typer.Argument(help="Uniqueid of any channel of the call, as `pbxctl recorder list` shows it.")]
+
+
+def line(found: dict[str, Any] | None) -> str:
+    """The recorder's status on one line."""
+    if found is None:
+        return "off: recording.enabled is false"
+    number = f"{found['recording']} calls are being recorded, {found['paused']} paused, {found['handed_over']} were since the start"
+    return f"{number}; {found['last_error']}" if found["last_error"] else number
 
 
 @app.command("list")
