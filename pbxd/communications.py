@@ -140,6 +140,7 @@ class CommunicationServices:
     def findings(self, status: dict[str, Any]) -> list[doctor.Finding]:
         """What is wrong, and the remedy. `status` is that of `status()`."""
         return [
+            doctor.agi(status["agi"]),
             doctor.recording(status["recording"]),
             *doctor.communications(status["comms"], status["recordings"], self.config.doctor.disk_low),
             *doctor.voicemail(status["voicemail"]),

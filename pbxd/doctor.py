@@ -43,6 +43,25 @@ def ami(status: dict[str, Any]) -> Finding:
     return Finding("ami", "fault", f"not connected to {status['peer']}: {error or state}", remedy)
 
 
+def agi(status: dict[str, Any]) -> Finding:
+    """FastAGI: does it listen, and are sessions turned away?"""
+    if status["last_error"]:
+        remedy = "is agi.listen another program's port? The dialplan goes on meanwhile; pbxd tries again by itself"
+        return Finding("agi", "fault", status["last_error"], remedy)
+    if not status["listening"]:
+        return ok("agi", "off: agi.listen is empty")
+    where = ", ".join(status["listening"])
+    busy = status["outcomes"].get("BUSY", 0)
+    if busy or status["cut"]:
+        remedy = (
+            f"raise agi.sessions (it is {status['limit']}) or of scripts, or find what holds them: `pbxctl agi status`"
+        )
+        return Finding(
+            "agi", "warning", f"{where}: {busy + status['cut']} sessions were too many since the start", remedy
+        )
+    return ok("agi", f"{where}, {status['running']} sessions now, {status['sessions']} since the start")
+
+
 def recording(status: dict[str, Any] | None) -> Finding:
     """Recordings of calls, as they are made."""
     if status is None:

@@ -21,6 +21,8 @@ COUNTERS = {  # in the status -> name, help
     ("ami", "handler_errors"): ("pbxd_ami_handler_errors", "AMI events whose handler failed"),
     ("agi", "sessions"): ("pbxd_agi_sessions", "FastAGI sessions"),
     ("agi", "cut"): ("pbxd_agi_cut", "FastAGI connections beyond all limits"),
+    ("voice", "written"): ("pbxd_voice_reports", "reports of voice quality written into the journal"),
+    ("voice", "failed"): ("pbxd_voice_reports_failed", "those that could not be written"),
     ("agi", "faults"): ("pbxd_agi_faults", "FastAGI peers that broke the protocol"),
     ("ami", "reconnects"): ("pbxd_ami_reconnects", "times that the AMI session was made again"),
 }
@@ -45,6 +47,19 @@ OPTIONAL = {  # where something is kept
     ("voicemail", "leaving"): ("pbxd_voicemail_leaving", "voice messages on their way there"),
     ("voicemail", "troubled"): ("pbxd_voicemail_troubled", "1 while messages are not where they should be"),
     ("voicemail", "untold"): ("pbxd_voicemail_untold", "1 while mails that tell of messages wait"),
+    ("recording", "recording"): ("pbxd_recorder_running", "calls that are being recorded"),
+    ("recording", "paused"): ("pbxd_recorder_paused", "those of them that are paused"),
+    ("recording", "handed_over"): ("pbxd_recorder_handed_over", "recordings that were made since the start"),
+    ("recording", "empty"): (
+        "pbxd_recorder_empty",
+        "recordings that ended before there was any sound, since the start",
+    ),
+    ("recording", "refused"): ("pbxd_recorder_refused", "recordings that Asterisk refused since the start"),
+    ("recording", "failed"): ("pbxd_recorder_failed", "recordings that the spool did not take since the start"),
+    ("recording", "without_consent"): (
+        "pbxd_recorder_without_consent",
+        "conversations not recorded since the start, for nobody heard the announcement",
+    ),
     ("recordings", "recordings"): ("pbxd_recordings", "recordings in the vault"),
     ("recordings", "waiting"): ("pbxd_recordings_waiting", "recordings that wait in the spool"),
     ("recordings", "oldest"): ("pbxd_recordings_waiting_seconds", "how long the oldest of them has waited"),
@@ -66,6 +81,7 @@ OPTIONAL = {  # where something is kept
     ),
     ("comms", "open"): ("pbxd_comms_open", "1 while the store of communications is open"),
     ("comms", "free"): ("pbxd_comms_free_bytes", "free space where it is"),
+    ("comms", "orphans"): ("pbxd_comms_orphans", "objects without a row that were set aside"),
 }
 
 

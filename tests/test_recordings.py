@@ -71,6 +71,15 @@ def by(user: str, running: Running, method: str, route: str, **headers: str) -> 
 
 
 def test_what_root_does(kept: Running, tmp_path: Path) -> None:
+    shown = kept.ctl("status").stdout
+    for line in (
+        "agi      nowhere",
+        "recorder 0 calls are being recorded",
+        "recordings ",
+        f"vault    {tmp_path}/comms, ",
+    ):
+        assert f"\n{line}" in shown
+    assert "\npbxd_recorder_running 0.0\n" in kept.ctl("metrics").stdout
     said = json.loads(kept.ctl("recordings", "show", "call-a1").stdout)
     assert (said["id"], said["parties"][1]["name"], said["seconds"]) == ("a1", "Kanarienvogel", 1.0)
     assert kept.ctl("recordings", "play", "a1", "-o", str(tmp_path / "a1.flac")).returncode == 0

@@ -11,6 +11,18 @@ app = typer.Typer(no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
+def where(found: dict[str, Any]) -> str:
+    """Where it listens, or why not."""
+    return ", ".join(found["listening"]) or str(found["last_error"]) or "nowhere: agi.listen is empty"
+
+
+def line(found: dict[str, Any]) -> str:
+    """FastAGI's status on one line."""
+    return (
+        f"{where(found)}, {found['running']} sessions of at most {found['limit']}, {found['sessions']} since the start"
+    )
+
+
 @app.command()
 def status(context: typer.Context, as_json: Json = False) -> None:
     """Where it listens, sessions now and since the start, and how they ended."""
@@ -18,9 +30,8 @@ def status(context: typer.Context, as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
-    where = ", ".join(found["listening"]) or found["last_error"] or "nowhere: agi.listen is empty"
     ends = ", ".join(f"{count} {name}" for name, count in found["outcomes"].items() if count)
-    typer.echo(f"listening  {where}")
+    typer.echo(f"listening  {where(found)}")
     typer.echo(f"sessions   {found['running']} now of at most {found['limit']}, {found['sessions']} since the start")
     typer.echo(f"ended      {ends or 'none yet'}")
     typer.echo(f"refused    {found['faults']} broke the protocol, {found['cut']} were too many")

@@ -13,6 +13,14 @@ Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 Call = Annotated[str, typer.Argument(help="Uniqueid of any channel of the call, as `pbxctl recorder list` shows it.")]
 
 
+def line(found: dict[str, Any] | None) -> str:
+    """The recorder's status on one line."""
+    if found is None:
+        return "off: recording.enabled is false"
+    number = f"{found['recording']} calls are being recorded, {found['paused']} paused, {found['handed_over']} were since the start"
+    return f"{number}; {found['last_error']}" if found["last_error"] else number
+
+
 @app.command("list")
 def list_(context: typer.Context, as_json: Json = False) -> None:
     """Calls that are being recorded."""

@@ -20,6 +20,12 @@ Id = Annotated[str, typer.Argument(help="Id of the recording, or of its call.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="File to write; standard output if none.")]
 
 
+def line(found: dict[str, Any]) -> str:
+    """What is stored, on one line."""
+    number = f"{found['recordings']} in the vault, {found['held']} held, {found.get('waiting', 0)} wait in the spool"
+    return f"{number}; {found['error']}" if found["error"] else number
+
+
 def _route(recording: str, what: str = "") -> str:
     return f"/v1/recordings/{quote(recording, safe='')}{what}"
 

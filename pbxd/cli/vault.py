@@ -16,6 +16,14 @@ app = typer.Typer(no_args_is_help=True)
 audit = typer.Typer(no_args_is_help=True)
 
 
+def line(found: dict[str, Any]) -> str:
+    """The store's status on one line."""
+    if not found["open"]:
+        return f"not open: {found['error'] or 'pbxd is starting'}"
+    wrong = f", {len(found['missing'])} objects missing" if found["missing"] else ""
+    return f"{found['folder']}, {found['free'] / 2**30:.1f} GiB free{wrong}"
+
+
 @app.command()
 def status(context: typer.Context, as_json: Json = False) -> None:
     """Whether the store is open, with which key, and what is wrong with it."""

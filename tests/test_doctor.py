@@ -1,0 +1,28 @@
+"""What the doctor says of what was measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pbxd import doctor
+
+AGI: dict[str, Any] = {
+    "listening": ["127.0.0.1:4573"], "last_error": "", "running": 2, "limit": 2000, "sessions": 9, "cut": 0, "outcomes": {"OK": 9},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "said"),
+    [
+        ({}, "ok", "2 sessions now, 9 since the start"),
+        ({"listening": []}, "ok", "off: agi.listen is empty"),
+        ({"listening": [], "last_error": "127.0.0.1:4573 is in use"}, "fault", "is in use"),
+        ({"cut": 1, "outcomes": {"OK": 9, "BUSY": 3}}, "warning", "4 sessions were too many"),
+    ],
+)
+def test_agi(status: dict[str, Any], state: str, said: str) -> None:
+    found = doctor.agi(AGI | status)
+    assert (found.state, said in found.detail) == (state, True)
+    assert (found.remedy == "") == (state == "ok")
