@@ -5,6 +5,7 @@ Message numbers only grow, so that how far somebody is in a room is one number f
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -252,7 +253,8 @@ class ChatStore:
         if not rows:
             return []
         identities = {name: await self.identity(name) for name in {row.room for row in rows}}
-        return await self.comms.vault.in_thread(lambda: [self._open(identities[row.room], row) for row in rows])
+        # Not in the vault's thread: that one has the lowest priority, and people wait for this.
+        return await asyncio.to_thread(lambda: [self._open(identities[row.room], row) for row in rows])
 
     async def message(self, number: int) -> Message | None:
         """One message."""
