@@ -15,6 +15,7 @@ from pbxd.stats.upgrade import upgrade
 from tests.recording.spools import recording
 from tests.running import Running
 from tests.test_recordings import KEPT
+from tests.voicemail.messages import put
 
 # loaded by processes of their own, for as long as there is work for them
 ELSEWHERE = {
@@ -57,6 +58,8 @@ def test_what_is_needed_now_and_then_is_loaded_by_processes_of_their_own(running
     """After a start that migrated, with recordings encoded, played and exported, a report made and voicemail listed."""
     with running.config.open("a") as file:
         file.write(KEPT.format(folder=tmp_path, group=os.getgid()))
+        file.write(f"voicemail: {{enabled: true, spool: {tmp_path}/voicemail}}\nchat: {{enabled: true}}\n")
+    put(tmp_path / "voicemail", "id-101", mailbox="101")
     recording(tmp_path / "spool", "a1", 1.0)
     (tmp_path / "state").mkdir()
     upgrade(f"sqlite+aiosqlite:///{tmp_path}/state/stats.db", "0006")
@@ -65,7 +68,8 @@ def test_what_is_needed_now_and_then_is_loaded_by_processes_of_their_own(running
         wait_until(lambda: b'"a1"' in asked(running, "/v1/recordings"), "the recording in the vault")
         assert asked(running, "/v1/recordings/a1/sound?format=wav").startswith(b"RIFF")
         assert asked(running, "/v1/recordings/export?number=101").startswith(b"PK")
-        for route in ("/v1/vault/export", "/v1/audit", "/v1/voicemail/messages", "/v1/doctor", "/metrics"):
+        wait_until(lambda: b"id-101" in asked(running, "/v1/voicemail/messages"), "the voice message to be found")
+        for route in ("/v1/vault/export", "/v1/audit", "/v1/chat/rooms", "/v1/doctor", "/metrics"):
             assert asked(running, route)
         assert b'"rows"' in asked(running, f"/v1/reports/calls?start=0&end={10**13}")
     finally:

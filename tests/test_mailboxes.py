@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tarfile
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from aiosmtpd.controller import Controller
 
 from lab.asterisk import wait_until
 from lab.tree import environment
+from tests.conftest import reachable
 from tests.reports.postbox import Postbox, free_port
 from tests.running import Running
 from tests.test_recordings import by
@@ -63,9 +63,7 @@ def kept(tmp_path: Path, postbox: Postbox) -> Iterator[Running]:
         text = running.config.read_text().replace(plain, plain + ", group: games")
         ports = {"ami": int(exchange.stdout.readline()), "mail": controller.port}
         running.config.write_text(text + KEPT.format(folder=tmp_path, **ports))
-        ours = tmp_path.relative_to(tempfile.gettempdir())  # the folders that pytest made, and nothing above them
-        for folder in [tmp_path, *tmp_path.parents][: len(ours.parts)]:
-            folder.chmod(0o755)
+        reachable(tmp_path)
         for mailbox in ("101", "102", "300"):
             put(tmp_path / "voicemail", f"id-{mailbox}", mailbox=mailbox, sound=SOUND)
         put(tmp_path / "voicemail", "id-old", mailbox="104", folder="Old", sound=SOUND)
