@@ -58,7 +58,7 @@ CHECKS = (
     "uplink",
     OTHER,
 )
-SCOPES, REASONS = ("diagnose", "configure", "shell"), ("support", "terms", "law")
+SCOPES, REASONS = ("diagnose", "configure", "shell"), ("request", "terms", "law")
 MESSAGE_STATES = ("waiting", "shown", "refused", "accepted", "applied", "undone", "rejected", "expired")
 
 VERSION = re.compile("[0-9]{1,2}(?:[.][0-9]{1,3}){1,2}")

@@ -18,8 +18,8 @@ from pymerkle import InmemoryTree
 from lab.tree import environment
 from pbxd.errors import LedgerBroken, LedgerError, LedgerFull
 from pbxd.uplink.audit import verify
+from pbxd.uplink.bodies import Entry
 from pbxd.uplink.book import State
-from pbxd.uplink.gate import Entry
 from pbxd.uplink.keyring import make_signer, read_signer
 from pbxd.uplink.ledger import Ledger
 from pbxd.uplink.notes import Checkpoint, Signer, opened
@@ -274,10 +274,10 @@ def test_keys_as_files(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from pbxd.uplink.gate import Entry
+from pbxd.uplink.bodies import Entry
 from pbxd.uplink.ledger import Ledger
-from tests.uplink.test_ledger import SIGNER
-ledger = Ledger(Path(sys.argv[1]), SIGNER)
+from pbxd.uplink.notes import Signer
+ledger = Ledger(Path(sys.argv[1]), Signer("pbxd-ledger-test", bytes(range(32))))
 ledger.open()
 while True:
     number = ledger.queue(Entry("stats", b"body " * 2000, 1))
