@@ -6,14 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from pbxd.installation import FILES, put, take_away
 
-UNIT = Path(__file__).parent.parent / "systemd" / "pbxd.service"
+UNITS = Path(__file__).parent.parent / "systemd"
 MOST_EXPOSED = 20  # tenths: an exposure of 2.0
 
 
-def test_exposure_is_at_most_2() -> None:
-    command = ["systemd-analyze", "security", "--offline=true", f"--threshold={MOST_EXPOSED}", str(UNIT)]
+@pytest.mark.parametrize("unit", ["pbxd.service", "pbxhub.service"])
+def test_exposure_is_at_most_2(unit: str) -> None:
+    command = ["systemd-analyze", "security", "--offline=true", f"--threshold={MOST_EXPOSED}", str(UNITS / unit)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overall exposure level" in done.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from alembic.script import ScriptDirectory
 from pbxd.errors import ConfigError, HubError
 from pbxd.hub import keys
 from pbxd.hub.config import HubConfig, load
+from pbxd.hub.config import keys as hub_keys
 from pbxd.hub.database import MIGRATIONS, Database
 from pbxd.hub.keys import Keys
 from pbxd.hub.schema import HEAD, metadata
@@ -95,6 +97,19 @@ ECDSA = (
     "AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBEmKSENjQEezOmxkZMy7opKgwFB9nkt5YRrYMjNuG5N87uRgg6CLrbo5wAdT"
     "/y6v0mKV0U2w0WZ2YB/++Tpockg="
 )
+
+
+def test_every_key_and_its_default_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "hub.md").read_text()
+    table = page.partition("## Configuration")[2]
+    listed = dict(re.findall(r"^\| `([a-z_.]+)` \| (.+?) \|", table, re.MULTILINE))
+    assert set(listed) == set(hub_keys())
+    defaults = HubConfig().model_dump(mode="json")
+    for key, told in listed.items():
+        group, _, name = key.rpartition(".")
+        value = (defaults[group] if group else defaults)[name]
+        if told.startswith("`"):
+            assert told == f"`{str(value).lower() if isinstance(value, bool) else value}`", key
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
