@@ -16,6 +16,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pbxd.errors import FrameError, GateRefused
@@ -57,7 +58,7 @@ CHECKS = (
     "uplink",
     OTHER,
 )
-SCOPES, REASONS = ("diagnose", "configure", "shell"), ("support", "terms", "law")
+SCOPES, REASONS = ("diagnose", "configure", "shell"), ("request", "terms", "law")
 MESSAGE_STATES = ("waiting", "shown", "refused", "accepted", "applied", "undone", "rejected", "expired")
 
 VERSION = re.compile("[0-9]{1,2}(?:[.][0-9]{1,3}){1,2}")
@@ -66,6 +67,15 @@ _digits = re.compile("[0-9*#]{1,6}")
 _name = re.compile("[A-Za-z][A-Za-z0-9_-]{0,39}")
 _endpoint = re.compile(r"[A-Za-z0-9]{2,10}/[A-Za-z][A-Za-z0-9_.-]{0,39}")
 _zone = re.compile(r"UTC|Etc/GMT[+-]?\d{0,2}|[A-Z][A-Za-z]{1,15}(?:/[A-Z][A-Za-z_-]{1,30}){1,2}")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What passed the gate: the only thing that the ledger takes."""
+
+    class_: str
+    body: bytes
+    slot: int | None = None  # of stats: the quarter of an hour
 
 
 def is_extension(key: str) -> bool:

@@ -10,7 +10,6 @@ import base64
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic.fields import FieldInfo
@@ -20,18 +19,9 @@ from pbxd.stats.layout import CALLS, EACH, EXTENSION, QUEUES, TRUNK, Layout, Row
 from pbxd.stats.outgoing import Quarter
 from pbxd.stats.question import ReportSettings
 from pbxd.uplink import bodies
-from pbxd.uplink.bodies import OTHER, is_queue, is_site, is_trunk
+from pbxd.uplink.bodies import OTHER, Entry, is_queue, is_site, is_trunk
 
 Own = Callable[[str], bool]  # whether a number is one of the site's own
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What passed the gate: the only thing that the ledger takes."""
-
-    class_: str
-    body: bytes
-    slot: int | None = None  # of stats: the quarter of an hour
 
 
 def stats(quarter: Quarter, own: Own) -> Entry:

@@ -22,7 +22,7 @@ from pbxd.stats.question import ReportSettings
 from pbxd.stats.rollup import roll_up
 from pbxd.stats.writer import Batch, Writer
 from pbxd.uplink import bodies, gate
-from pbxd.uplink.bodies import body_of, check_body
+from pbxd.uplink.bodies import Entry, body_of, check_body
 from tests.stats import synthetic
 
 OWN = Site(extensions=["1XX"]).is_extension
@@ -45,7 +45,7 @@ def made(rows: dict[Layout, list[Row]]) -> dict[str, Any]:
     return check_body("stats", entry.body)
 
 
-GOOD: dict[str, Callable[[], gate.Entry]] = {
+GOOD: dict[str, Callable[[], Entry]] = {
     "stats": lambda: gate.stats(
         Quarter(7, {CALLS: [calls_row(3, "101"), calls_row(0, "")], QUEUES: [], QUALITY: []}, [(0, "", 2)]), OWN
     ),
@@ -194,8 +194,8 @@ def test_P1_the_configuration_goes_without_texts() -> None:
 
 
 def test_P5_small_counts_are_left_out_and_others_are_coarse() -> None:
-    assert gate.usage({"calls": 9, "queue_visits": 10, "recordings": 29, "agi_sessions": 123_456}) == {
-        "queue_visits": "10+", "recordings": "10+", "agi_sessions": "100000+",
+    assert gate.usage({"calls": 9, "voice_messages": 10, "recordings": 29, "agi_sessions": 123_456}) == {
+        "voice_messages": "10+", "recordings": "10+", "agi_sessions": "100000+",
     }  # fmt: skip
     assert int(bodies.BUCKETS[0][:-1]) == bodies.K
 
