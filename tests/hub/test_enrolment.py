@@ -151,6 +151,24 @@ async def test_it_is_revoked_on_whichever_node_it_is(
     assert await refusal(peer) == "revoked"
 
 
+async def test_the_newest_connection_writes_on_whichever_node_it_is(
+    new_hub: NewHub, within: StartWithin, request: pytest.FixtureRequest
+) -> None:
+    database = request.getfixturevalue("hub_postgres").database()
+    one, other = new_hub(database=database), new_hub(database=database)
+    await within(one)
+    await within(other)
+    peer, again = Peer(one), Peer(other)
+    await peer.enrol()
+    again.id, again.certificate, again.key, again.ledger = peer.id, peer.certificate, peer.key, peer.ledger
+    async with peer.uplink() as (old, _), again.uplink() as (new, _):
+        await old.send(entry(0, health(0)))
+        assert (await old.until("bye", "accepted")).fields == {"why": "replaced"}
+        await new.send(entry(0, health(1)))
+        assert (await new.until("accepted"))["number"] == 0
+    assert [bytes(body) for (body,) in await one.query("SELECT body FROM entries")] == [health(1)]
+
+
 async def test_a_certificate_is_renewed_before_its_end(new_hub: NewHub, within: StartWithin) -> None:
     hub = new_hub(more=WIDE + "certificates: {box: 2d, renew: 1d}\n")
     await within(hub)
