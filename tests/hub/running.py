@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -131,8 +132,9 @@ class Hub:
         return file.read_text() if file.exists() else ""
 
     def ctl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """`pbxhub …`, in this process: to start one takes longer than most commands."""
-        return pbxhub("-c", str(self.config_file), *arguments)
+        """`pbxhub …`, in this process: to start one takes longer than most commands. In a thread, for it has a loop of its own."""
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(pbxhub, "-c", str(self.config_file), *arguments).result()
 
     def shown(self, *arguments: str) -> Any:
         """What `pbxhub … --json` says."""
