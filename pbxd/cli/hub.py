@@ -34,7 +34,6 @@ keys: {keys}
 # metrics: 127.0.0.1:9465
 # classical_kex: false
 """
-Force = Annotated[Path, typer.Option(help="Where the store is to be.")]
 
 
 class Hub:

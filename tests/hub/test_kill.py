@@ -33,15 +33,17 @@ async def test_each_entry_is_held_once_over_kills(peer: Peer, hub: Hub) -> None:
                 assert welcome["next"] == await held(hub)
                 told = welcome["next"]  # what was stored and not said is said now
                 sending = asyncio.create_task(upload(link, welcome["next"]))
-                seen = await held(hub)
-                while await held(hub) < seen + 20:  # noqa: ASYNC110 - the store has them; whether the box was told is open
-                    await asyncio.sleep(0)
-                hub.kill()
-                while (answer := await link.next()) is not None:
-                    assert answer["number"] == told, kill
-                    told += 1
-                sending.cancel()
-                await asyncio.gather(sending, return_exceptions=True)  # it may have found the channel closed
+                try:
+                    seen = await held(hub)
+                    while await held(hub) < seen + 20:  # noqa: ASYNC110 - the store has them; whether the box was told is open
+                        await asyncio.sleep(0)
+                    hub.kill()
+                    while (answer := await link.next()) is not None:
+                        assert answer["number"] == told, kill
+                        told += 1
+                finally:
+                    sending.cancel()
+                    await asyncio.gather(sending, return_exceptions=True)  # it may have found the channel closed
         except (asyncssh.Error, OSError, EOFError):
             assert hub.process is None
         hub.start()
