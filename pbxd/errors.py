@@ -51,6 +51,18 @@ PbxdError
 │               ├── AGISIGHUPHangup   the HANGUP line came
 │               ├── AGISIGPIPEHangup  the connection ended without it
 │               └── AGIResultHangup   the result of a command says it
+├── UplinkError            the link to the vendor
+│   ├── FrameError         a peer's mistake: bytes, a frame, a field or a message that the protocol does not have
+│   ├── NoteError          a signed note cannot be read, or its signature does not hold
+│   ├── ProofError         a Merkle proof does not lead where it should
+│   ├── GateRefused        our own mistake: what was to leave is not of the form that may leave
+│   ├── LedgerError        the ledger of what left cannot be read or written: then nothing leaves
+│   │   ├── LedgerFull     the disk is full
+│   │   └── LedgerBroken   it was changed: a line is not what the checkpoints say
+│   ├── HubAway            nobody answers, or the connection ended: to be tried again
+│   ├── HubRefused         the hub does not take our sign-in, enrolment or words; `why` is its word
+│   └── HubUntrusted       who answers is not the hub whose key is pinned
+├── HubError               the vendor's hub: a key, a box, a person or a message that is not as it has to be
 └── ControlError           the control socket: absent, refused, or an answer that is an error
 """
 
@@ -269,6 +281,58 @@ class AGISIGPIPEHangup(AGIHangup):
 
 class AGIResultHangup(AGIHangup):
     """The result of a command says that the caller hung up during it."""
+
+
+class UplinkError(PbxdError):
+    """The link to the vendor."""
+
+
+class FrameError(UplinkError):
+    """The peer said what the protocol does not have; the message says what."""
+
+
+class NoteError(UplinkError):
+    """A signed note cannot be read, or no key that is known signed it."""
+
+
+class ProofError(UplinkError):
+    """A Merkle proof does not lead where it should."""
+
+
+class GateRefused(UplinkError):
+    """What was to leave the box is not of the form that may leave: a mistake of ours. Nothing of it was queued."""
+
+
+class LedgerError(UplinkError):
+    """The ledger cannot be read or written. Then nothing leaves."""
+
+
+class LedgerFull(LedgerError):
+    """The disk has no room for an entry. Then nothing leaves; calls go on."""
+
+
+class LedgerBroken(LedgerError):
+    """A line of the ledger, or its order, is not what was signed."""
+
+
+class HubAway(UplinkError):
+    """The hub does not answer, or the connection ended. To be tried again."""
+
+
+class HubRefused(UplinkError):
+    """The hub does not take our sign-in, enrolment or words. `why` is its word for it."""
+
+    def __init__(self, why: str, detail: str) -> None:
+        super().__init__(detail)
+        self.why = why
+
+
+class HubUntrusted(UplinkError):
+    """Who answers does not have the key that is pinned. Nothing was said to it."""
+
+
+class HubError(PbxdError):
+    """What the hub was asked cannot be done; the message says why, and what to do."""
 
 
 class ControlError(PbxdError):

@@ -82,6 +82,11 @@ OPTIONAL = {  # where something is kept
     ("comms", "open"): ("pbxd_comms_open", "1 while the store of communications is open"),
     ("comms", "free"): ("pbxd_comms_free_bytes", "free space where it is"),
     ("comms", "orphans"): ("pbxd_comms_orphans", "objects without a row that were set aside"),
+    ("uplink", "on"): ("pbxd_uplink_on", "1 while the link to the vendor may run"),
+    ("uplink", "connected"): ("pbxd_uplink_connected", "1 while it is up"),
+    ("uplink", "waiting"): ("pbxd_uplink_waiting", "entries that were not sent yet"),
+    ("uplink", "waiting_bytes"): ("pbxd_uplink_waiting_bytes", "their bytes"),
+    ("uplink", "entries"): ("pbxd_uplink_entries", "entries of the ledger"),
 }
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from pbxd import __version__
-from pbxd.cli import agi, calls, chat, people, recorder, recordings, report, stats, vault, voicemail
+from pbxd.cli import agi, calls, chat, people, recorder, recordings, report, stats, uplink, vault, voicemail
 from pbxd.cli.client import DEFAULT_SOCKET, Client
 from pbxd.errors import PbxdError
 
@@ -27,6 +27,11 @@ app.add_typer(people.app, name="people", help="All that is kept of a person: exp
 app.add_typer(vault.app, name="vault", help="The store of communications: status, verify, rekey, export.")
 app.add_typer(vault.audit, name="audit", help="Who did what with communications: list, verify.")
 app.add_typer(stats.app, name="stats", help="Figures of calls: status, rebuild, purge.")
+app.add_typer(
+    uplink.app,
+    name="uplink",
+    help="The link to the vendor: status, preview, ledger, verify, on, off, destroy-unsent, enrol.",
+)
 app.add_typer(voicemail.app, name="voicemail", help="Voice messages: list, play, move, forward, delete, greetings.")
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
@@ -78,7 +83,7 @@ def status_lines(found: dict[str, Any]) -> list[str]:
         *([f"vault    {vault.line(found['comms'])}"] if found["comms"] else []),
         f"voicemail {voicemail.line(found['voicemail'])}",
         *([f"chat     {chat.line(found['chat'])}"] if found["chat"] else []),
-        *recorder.lines(found["recording"], found["recordings"]),
+        f"uplink   {uplink.line(found['uplink'])}",
         f"disk     {disk['free'] / 2**30:.1f} GiB free in {disk['path']}",
     ]
 

@@ -13,6 +13,7 @@ from pbxd.config.comms import Comms
 from pbxd.config.part import RESTART, Part, at_start
 from pbxd.config.people import PersonEntry, check_people
 from pbxd.config.recording import Recording
+from pbxd.config.uplink import Uplink
 from pbxd.config.values import (
     AbsolutePath,
     Address,
@@ -234,6 +235,7 @@ class Config(Part):
     agi: Agi = Field(default_factory=Agi)
     voicemail: Voicemail = Field(default_factory=Voicemail)
     chat: Annotated[Chat, AfterValidator(check_rooms)] = Field(default_factory=Chat)
+    uplink: Uplink = Field(default_factory=Uplink)
 
 
 def keys(model: type[BaseModel] = Config, prefix: str = "") -> dict[str, Any]:

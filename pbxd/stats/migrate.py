@@ -8,7 +8,7 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 from sqlalchemy import Dialect, text
@@ -60,21 +60,22 @@ async def _version(connection: AsyncConnection) -> str | None:
     return None if found is None else str(found)
 
 
-def migrate(url: str) -> bool:
-    """Bring the store to HEAD; whether anything was done. StoreError if it is newer than this pbxd.
+def migrate(url: str, head: str = HEAD, bring: Callable[[str], None] | None = None) -> bool:
+    """Bring the store to `head`; whether anything was done. StoreError if it is newer than this pbxd.
 
-    It must not be called in an event loop: a thread of its own is the place.
+    `bring` does it for stores that are not the statistics. Not to be called in an event loop: a thread of its own is the place.
     """
     found = version(url)
-    if found == HEAD:
+    if found == head:
         return False
-    if found is not None and found > HEAD:
+    if found is not None and found > head:
         raise StoreError(
-            f"the store is at schema {found}, newer than this pbxd knows ({HEAD}): install the newer pbxd again"
+            f"the store is at schema {found}, newer than this pbxd knows ({head}): install the newer pbxd again"
         )
-    if found is None and _create(url):
-        return True
-    _upgrade(url)
+    if bring is not None:
+        bring(url)
+    elif found is not None or not _create(url):
+        _upgrade(url)
     return True
 
 

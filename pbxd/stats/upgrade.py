@@ -23,13 +23,15 @@ from pbxd.stats.schema import HEAD
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def upgrade(url: str, to: str = HEAD) -> None:
-    """Run the migrations. It must not be called in an event loop."""
+def upgrade(url: str, to: str = HEAD, scripts: Path = MIGRATIONS) -> None:
+    """Run the migrations of `scripts`. It must not be called in an event loop."""
+    path = database_path(url)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
     config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("script_location", str(scripts))
     config.set_main_option("sqlalchemy.url", url.replace("sqlite+aiosqlite:", "sqlite:").replace("%", "%%"))
     command.upgrade(config, to)
-    path = database_path(url)
     if path is not None:
         _shrinkable(path)
 
