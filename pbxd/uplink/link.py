@@ -58,6 +58,7 @@ class Link:
     def __init__(self, outbox: Path, state: Path) -> None:
         self.outbox = Outbox(outbox)
         self.place = Place(state, self.outbox)
+        self._meter: Meter | None = None  # of the connection, while there is one
         self._status: dict[str, Any] = {"state": "starting", "pid": os.getpid()}
 
     async def run(self) -> None:
@@ -71,6 +72,8 @@ class Link:
         ends = [asyncio.create_task(self._off()), asyncio.create_task(stop.wait())]
         try:
             await asyncio.wait([running, *ends], return_when=asyncio.FIRST_COMPLETED)
+            if self._meter is not None:
+                self._meter.cut()  # before anything else, which may wait for the disk
             for task in (running, *ends):
                 task.cancel()
             await asyncio.wait([running, *ends])
@@ -132,13 +135,15 @@ class Link:
         now = time.time()
         identity = Identity.read(self.outbox.folder, self.place.certificate())
         connection = await dial(settings, BOX_USER, identity, now)
-        meter = Meter(connection)
+        meter = self._meter = Meter(connection)
         since = time_text(datetime.now(UTC))
         try:
             await self._talk(settings, connection, meter)
         finally:
+            meter.cut()
             connection.abort()
             _, sent, received = meter.read()
+            self._meter = None
             meter.close()
             self.place.say("connection", since=since, sent=sent, received=received)
             self.place.sync()
