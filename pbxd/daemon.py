@@ -9,72 +9,48 @@ import asyncio
 import contextlib
 import gc
 import os
-import resource
-import shutil
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict
-from datetime import datetime
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
+from typing import Any
 
 import structlog
-import uvicorn
 
-from pbxd import __version__, doctor, logs, metrics, notify
-from pbxd.agi.service import AgiService
+from pbxd import __version__, logs, notify, overview
 from pbxd.asterisk import events, snapshot
 from pbxd.asterisk.manager import ManagerSession
 from pbxd.asterisk.own_journal import OwnJournal
 from pbxd.asterisk.wire import Message
 from pbxd.calls.live import LiveState
-from pbxd.comms.people import Directory
+from pbxd.communications import CommunicationServices
 from pbxd.config.load import load_with_notes
 from pbxd.config.schema import Config, changed, taken_up
 from pbxd.control.api import ControlApi, metrics_app
-from pbxd.control.server import ControlServer, bind, server
+from pbxd.control.server import ControlServer, bind, listening, server
 from pbxd.errors import AmiError, ConfigError, ControlError, StoreError
+from pbxd.figures import Figures
 from pbxd.importing import ImportBatch, Imports
 from pbxd.ingest import Ingest
-from pbxd.recording.monitor import Monitor
-from pbxd.recording.recorder import Recorder
 from pbxd.reports.scheduler import Scheduler
 from pbxd.settings import (
     ami_settings,
-    archive_settings,
-    comms_settings,
     ingest_settings,
     keep_of,
-    monitor_settings,
-    recorder_rules,
     report_settings,
     site_of,
     zone_of,
 )
-from pbxd.stats import retention
-from pbxd.stats.engine import database_path
 from pbxd.stats.queries import Queries
 from pbxd.stats.question import Question
 from pbxd.stats.report import Report
 from pbxd.stats.reports import Reports
-from pbxd.stats.retention import purge
-from pbxd.stats.rollup import rebuild, roll_up
 from pbxd.stats.writer import Writer
 from pbxd.supervise import supervise
 from pbxd.voice import VoiceQuality
-from pbxd.voicemail.service import Voicemail
 from pbxd.watchers import Watchers
 
-if TYPE_CHECKING:
-    from pbxd.comms.host import CommsHost
-    from pbxd.recording.service import RecordingService
-
 RECONCILE = 60.0  # s between looks for calls that nothing was heard of
-ROLL_UP = 5.0  # s between looks for quarters of an hour that have to be rolled up
-ROLL_UP_DAYS = 3600.0  # s between making hours and days; a report that needs them makes them at once
-PURGE = 86_400.0  # s between looks for what is too old
 FLUSH = 3.0  # s that the writer gets at a stop; what it cannot commit by then is read again at the next start
 log = structlog.get_logger("pbxd.daemon")
 
@@ -96,45 +72,12 @@ class Daemon:
         self._writer: Writer | None = None
         self._ingest: Ingest | None = None
         self._imports: Imports | None = None
+        self._figures: Figures | None = None
         self.scheduler = Scheduler(config.reports, zone_of(config), self._scheduled)
-        self.agi = AgiService(config.agi, zone_of(config))
         self.voice = VoiceQuality(OwnJournal(config.journal.own), time.time)
         self.ami = ManagerSession(ami_settings(config), {}, self._connected, self._disconnected)
-        self.monitor = self._monitor() if config.recording.enabled else None
-        self.agi.services.recorder, self.agi.services.announcement = self.monitor, config.recording.announcement
+        self.communications = CommunicationServices(config, credentials, self.ami, self.live_state)
         self.ami.handlers = self._handlers()
-        self.comms, self.recordings = self._archive()
-        self.voicemail = Voicemail(config.voicemail.spool, self.ami)
-
-    def _monitor(self) -> Monitor:
-        """What records calls."""
-        zone = ZoneInfo(zone_of(self.config))
-        recorder = Recorder(
-            site_of(self.config), recorder_rules(self.config), lambda at: datetime.fromtimestamp(at / 1_000_000, zone)
-        )
-        settings = monitor_settings(self.config)
-        return Monitor(recorder, self.ami, self.live_state, settings, clock=time.time, on_ready=self._recorded)
-
-    def _recorded(self, name: str) -> None:
-        log.info("a recording is complete", recording=name)
-        if self.recordings is not None:
-            self.recordings.notice(name)
-
-    def _archive(self) -> tuple[CommsHost | None, RecordingService | None]:
-        """The store of communications, where calls are recorded; nowhere else is it loaded, for it costs memory."""
-        if self.monitor is None:
-            return None, None
-        from pbxd.comms.host import CommsHost  # noqa: PLC0415
-        from pbxd.recording.catalogue import CATALOGUE  # noqa: PLC0415
-        from pbxd.recording.service import RecordingService  # noqa: PLC0415
-
-        host = CommsHost(
-            comms_settings(self.config, self.credentials),
-            lambda: Directory(self.config.people),
-            lambda: self.config.comms.keep_audit,
-            [CATALOGUE],
-        )
-        return host, RecordingService(host, archive_settings(lambda: self.config))
 
     def _handlers(self) -> dict[str, Callable[[Message], None]]:
         """What is done at each AMI event."""
@@ -147,9 +90,8 @@ class Daemon:
             self.voice.hangup(event)
 
         handlers["Hangup"] = hangup
-        if self.monitor is not None:
-            for name, then in self.monitor.handlers().items():
-                handlers[name] = in_turn(handlers[name], then) if name in handlers else then
+        for name, then in self.communications.handlers().items():
+            handlers[name] = in_turn(handlers[name], then) if name in handlers else then
         return handlers
 
     @property
@@ -181,25 +123,22 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._hangup)
         async with contextlib.AsyncExitStack() as ladder:  # each step is undone in reverse
             await self._open_store(ladder)
-            if self.comms is not None:
-                ladder.push_async_callback(self.comms.close)
+            ladder.push_async_callback(self.communications.close)
             server = await self._open_control(ladder)
-            await self._open_metrics(ladder)
+            if self.config.metrics.listen is not None:
+                await ladder.enter_async_context(listening(metrics_app(self), self.config.metrics.listen))
             async with asyncio.TaskGroup() as tasks:
                 reading = tasks.create_task(self.ingest.run())
-                ami = tasks.create_task(supervise("ami", self.ami.run)) if self.config.ami.secret else None
-                watchdog = tasks.create_task(self._watchdog())
-                reconcile = tasks.create_task(supervise("reconcile", self._reconcile))
-                rolling = tasks.create_task(supervise("rollups", self._roll_up))
-                recording = tasks.create_task(supervise("recorder", self.monitor.run)) if self.monitor else None
-                comms = tasks.create_task(supervise("communications", self.comms.run)) if self.comms else None
-                storing = tasks.create_task(supervise("recordings", self.recordings.run)) if self.recordings else None
-                mailing = tasks.create_task(supervise("reports", self.scheduler.run))
-                agi = tasks.create_task(supervise("agi", self.agi.run))
-                voicemail = tasks.create_task(supervise("voicemail", self.voicemail.run))
-                serving = tasks.create_task(self._until_stopped(server))
-                if ami is None:
+                parts: dict[str, Callable[[], Awaitable[None]]] = {}
+                if self.config.ami.secret:
+                    parts["ami"] = self.ami.run
+                else:
                     self.ami.last_error = "no secret is set: see ami.secret_file"
+                parts |= {"reconcile": self._reconcile, "rollups": self.figures.run, "reports": self.scheduler.run}
+                parts |= self.communications.parts()
+                running = [tasks.create_task(supervise(name, run), name=name) for name, run in parts.items()]
+                running.append(tasks.create_task(self._watchdog()))
+                serving = tasks.create_task(self._until_stopped(server))
                 self.state = "running"
                 gc.freeze()  # what is there now is never garbage: collections need not look through it for each call
                 notify.notify(f"READY=1\nSTATUS=running\nMAINPID={os.getpid()}")
@@ -209,10 +148,9 @@ class Daemon:
                 notify.notify("STOPPING=1")
                 self.watchers.close()
                 server.should_exit = True
-                await self.agi.drain()
-                for task in (agi, ami, recording, storing, comms, reconcile, rolling, mailing, voicemail, watchdog):
-                    if task is not None:
-                        task.cancel()
+                await self.communications.drain()
+                for task in running:
+                    task.cancel()
                 await asyncio.wait([serving])
                 self.state = "flushing"
                 self.ingest.stop()
@@ -234,7 +172,8 @@ class Daemon:
         )
         self.voice.journal.prepare()
         await self._ingest.open()
-        self._imports = Imports(self._queries, self._writer, lambda: self.ingest.site)
+        imports = self._imports = Imports(self._queries, self._writer, lambda: self.ingest.site)
+        self._figures = Figures(self._writer, lambda: keep_of(self.config), lambda: imports.under_way)
 
     async def _open_control(self, ladder: contextlib.AsyncExitStack) -> ControlServer:
         path = self.config.control.socket
@@ -248,24 +187,6 @@ class Daemon:
         await server.serve(sockets=[self._control_socket])
         if not self._stop.is_set():
             raise ControlError("the control server ended by itself")
-
-    async def _open_metrics(self, ladder: contextlib.AsyncExitStack) -> None:
-        """Offer the metrics on a TCP port too, if the configuration says so."""
-        if self.config.metrics.listen is None:
-            return
-        host, _, port = self.config.metrics.listen.rpartition(":")
-        app = metrics_app(self)
-        settings = uvicorn.Config(
-            app, host=host.strip("[]"), port=int(port), log_config=None, lifespan="off", access_log=False
-        )
-        server = ControlServer(settings)
-        task = asyncio.create_task(server.serve())
-
-        async def close() -> None:
-            server.should_exit = True
-            await asyncio.wait([task])
-
-        ladder.push_async_callback(close)
 
     async def _watchdog(self) -> None:
         """Tell systemd that the loop turns; one that hangs is then restarted."""
@@ -287,30 +208,19 @@ class Daemon:
                     continue
                 self.ingest.channels_alive([row.get("Uniqueid") for row in rows], int(asked * 1_000_000))
 
-    async def _roll_up(self) -> None:
-        """Keep the rollups near the calls: quarters of an hour soon, days now and then; once a day, delete what is old."""
-        whole = purged = 0.0
-        while True:
-            await asyncio.sleep(ROLL_UP)
-            if self.imports.under_way:
-                continue  # it makes each quarter once, when no more of its calls can be in it; a report does not wait for that
-            now = time.monotonic()
-            days = now - whole >= ROLL_UP_DAYS
-            try:
-                await roll_up(self.writer, days=days)
-                whole = now if days else whole
-                if now - purged >= PURGE or not purged:
-                    await purge(self.writer, keep_of(self.config), int(time.time() * 1_000_000))
-                    purged = now
-            except StoreError as error:
-                log.error("rollups wait for the store", error=str(error))
-
     @property
     def writer(self) -> Writer:
         """The store, for writing."""
         if self._writer is None:
             raise StoreError("the store is not open yet")
         return self._writer
+
+    @property
+    def figures(self) -> Figures:
+        """The rollups' keeper."""
+        if self._figures is None:
+            raise StoreError("the store is not open yet")
+        return self._figures
 
     async def report(self, question: Question) -> Report:
         """Make a report. ReportError if there is none such."""
@@ -321,15 +231,15 @@ class Daemon:
 
     async def stats_status(self) -> dict[str, Any]:
         """Where the rollups stand."""
-        return await retention.status(self.writer)
+        return await self.figures.status()
 
     async def stats_rebuild(self) -> dict[str, Any]:
         """Make all rollups again."""
-        return {"quarters": await rebuild(self.writer)}
+        return await self.figures.rebuild()
 
     async def stats_purge(self, *, dry_run: bool) -> dict[str, Any]:
         """Delete what is older than it is to be kept, or say what would go."""
-        return await purge(self.writer, keep_of(self.config), int(time.time() * 1_000_000), dry_run=dry_run)
+        return await self.figures.purge(dry_run=dry_run)
 
     async def _connected(self, session: ManagerSession) -> None:
         """AMI is up: ask what is going on, and end the calls that Asterisk does not know any more."""
@@ -342,13 +252,11 @@ class Daemon:
         alive = [row.get("Uniqueid") for row in found.channels]
         self.ingest.channels_alive(alive, int(asked * 1_000_000))
         self.voice.keep(alive)
-        if self.monitor is not None:
-            self.monitor.connected()
+        self.communications.connected()
 
     def _disconnected(self) -> None:
         self.live_state.clear()
-        if self.monitor is not None:
-            self.monitor.disconnected()
+        self.communications.disconnected()
 
     def _hangup(self) -> None:
         """SIGHUP: reload, and say in the log how it went."""
@@ -374,77 +282,24 @@ class Daemon:
         logs.configure(self.config.log.level, self.config.log.format)
         self.ingest.set_site(site_of(self.config))
         self.scheduler.configure(self.config.reports, zone_of(self.config))
-        self.agi.configure(self.config.agi, zone_of(self.config))
+        self.communications.configure(self.config)
         return [*now, *(f"{key} (at the next start)" for key in later)]
 
     def status(self) -> dict[str, Any]:
         """State of every part, read from the parts."""
-        ami = self.ami.counters
-        ingest = self.ingest
-        path = database_path(self.config.statistics.database) or Path("/")
-        return {
-            "version": __version__,
-            "site": self.config.site.name,
-            "time_zone": zone_of(self.config),
-            "state": self.state,
-            "pid": os.getpid(),
-            "uptime": time.time() - self.started,
-            "rss": rss(),
-            "cpu_seconds": sum(resource.getrusage(resource.RUSAGE_SELF)[:2]),
-            "ami": {
-                "state": str(self.ami.state),
-                "connected": self.ami.connected,
-                "peer": f"{self.config.ami.host}:{self.config.ami.port}",
-                "asterisk": self.asterisk,
-                "since": self.ami.since,
-                "last_error": self.ami.last_error,
-                **asdict(ami),
-                "reconnects": max(0, ami.connects - 1),
-            },
-            "live": {"calls": len(self.live_state.calls()), "channels": len(self.live_state.channels)},
-            "journal": {
-                **asdict(ingest.counters),
-                "open_calls": ingest.open_calls,
-                "path": str(self.config.journal.cel),
-            },
-            "reports": self.scheduler.status(),
-            "recording": self.monitor.status() if self.monitor is not None else None,
-            "recordings": self.recordings.status() if self.recordings is not None else None,
-            "comms": self.comms.status() if self.comms is not None else None,
-            "agi": self.agi.status(),
-            "voicemail": self.voicemail.status(),
-            "voice": {"written": self.voice.written, "failed": self.voice.failed},
-            "store": {"calls": self.writer.calls, "path": str(path)},
-            "disk": {"free": shutil.disk_usage(path.parent).free, "path": str(path.parent)},
-        }
+        return overview.status(self)
 
     def live(self) -> dict[str, Any]:
         """Calls in progress, queues and endpoints."""
-        now = time.time()
-        calls = [{**asdict(call), "seconds": max(0.0, now - call.since)} for call in self.live_state.calls()]
-        queues = [
-            {"name": queue.name, "waiting": len(queue.waiting), "members": len(queue.members), "member": queue.members}
-            for queue in self.live_state.queues.values()
-        ]
-        return {"calls": calls, "queues": queues, "endpoints": dict(self.live_state.endpoints)}
+        return overview.live(self.live_state)
 
     async def doctor(self) -> list[dict[str, str]]:
         """Look for the usual faults."""
-        status = self.status()
-        folder = Path(status["disk"]["path"])
-        rejected = (await self.queries.counts())["journal_rejects"]
-        findings = [
-            doctor.ami(status["ami"]),
-            doctor.cel(self.config.journal.cel, time.time(), status["live"]["calls"]),
-            doctor.rotation(self.config.journal.cel),
-            doctor.rejects(rejected, self.ingest.counters.fragments),
-            doctor.store(status["journal"], folder),
-            doctor.recording(status["recording"]),
-            *doctor.communications(status["comms"], status["recordings"], self.config.doctor.disk_low),
-            doctor.disk(folder, self.config.doctor.disk_low),
-            doctor.clock(self.ami.clock_offset, self.config.doctor.clock_offset),
-        ]
-        return doctor.as_dicts(findings)
+        return await overview.findings(self)
+
+    def metrics(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return overview.exposition(self)
 
     async def import_progress(self, source: str) -> dict[str, Any]:
         """How far a history from elsewhere has been read."""
@@ -453,10 +308,6 @@ class Daemon:
     async def import_calls(self, batch: ImportBatch, body: AsyncIterator[bytes]) -> dict[str, Any]:
         """Read a batch of such a history into the store, through the one writer."""
         return await self.imports.take(batch, body)
-
-    def metrics(self) -> bytes:
-        """All metrics in Prometheus' text format."""
-        return metrics.render(self.status())
 
 
 def in_turn(first: Callable[[Message], None], then: Callable[[Message], None]) -> Callable[[Message], None]:
@@ -467,8 +318,3 @@ def in_turn(first: Callable[[Message], None], then: Callable[[Message], None]) -
         then(event)
 
     return both
-
-
-def rss() -> int:
-    """Memory of this process that is resident, in bytes (proc_pid_statm(5))."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -70,7 +71,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_every_route_is_listed() -> None:
     text = (PROJECT / "docs" / "control.md").read_text()
-    for route in ControlApi(None).app().routes:  # type: ignore[arg-type]  # only its routes are looked at
+    nobody = SimpleNamespace(communications=None)  # only the routes are looked at
+    for route in ControlApi(nobody).app().routes:
         assert f"{route.path}`" in text, route  # type: ignore[attr-defined]
 
 

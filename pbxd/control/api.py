@@ -27,14 +27,18 @@ SOURCE_ID = re.compile("[0-9a-f]{16,64}")
 LONGEST_POSITION = 64  # characters: a time with its zone is the longest
 
 
-class Subject(recorder.Subject, recordings.Subject, vault.Subject, voicemail.Subject, Protocol):
+class Communications(agi.Subject, recorder.Subject, recordings.Subject, vault.Subject, voicemail.Subject, Protocol):
+    """The services of what people say, leave and write."""
+
+
+class Subject(Protocol):
     """What the API tells of and acts on: the daemon."""
 
     watchers: Watchers
 
     @property
-    def agi(self) -> agi.AgiPart:
-        """FastAGI."""
+    def communications(self) -> Communications:
+        """Recording, voicemail, FastAGI and the store."""
 
     @property
     def queries(self) -> Queries:
@@ -138,12 +142,12 @@ class ControlApi:
             Route("/v1/stats", self.stats),
             Route("/v1/stats/rebuild", self.stats_rebuild, methods=["POST"]),
             Route("/v1/stats/purge", self.stats_purge, methods=["POST"]),
-            *recorder.routes(self.subject),
-            *recordings.routes(self.subject),
-            *vault.routes(self.subject),
+            *recorder.routes(self.subject.communications),
+            *recordings.routes(self.subject.communications),
+            *vault.routes(self.subject.communications),
             Route("/metrics", self.metrics),
-            *agi.routes(self.subject),
-            *voicemail.routes(self.subject),
+            *agi.routes(self.subject.communications),
+            *voicemail.routes(self.subject.communications),
         ]
         return Starlette(routes=routes, exception_handlers={PbxdError: refuse})
 

@@ -12,8 +12,8 @@ import pwd
 import socket
 import stat
 import struct
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import structlog
@@ -114,3 +114,19 @@ def server(app: Starlette, group: Callable[[], str | None]) -> ControlServer:
         proxy_headers=False,  # who asks is the kernel's word, not a header's
     )
     return ControlServer(config)
+
+
+@asynccontextmanager
+async def listening(app: Starlette, where: str) -> AsyncIterator[None]:
+    """`app` on a TCP port too, `host:port`."""
+    host, _, port = where.rpartition(":")
+    config = uvicorn.Config(
+        app, host=host.strip("[]"), port=int(port), log_config=None, lifespan="off", access_log=False
+    )
+    serving = ControlServer(config)
+    task = asyncio.create_task(serving.serve())
+    try:
+        yield
+    finally:
+        serving.should_exit = True
+        await asyncio.wait([task])
