@@ -47,6 +47,8 @@ from pbxd.stats.report import Report
 from pbxd.stats.reports import Reports
 from pbxd.stats.writer import Writer
 from pbxd.supervise import supervise
+from pbxd.uplink import enrolment
+from pbxd.uplink.reception import Reception, TicketLedger
 from pbxd.voice import VoiceQuality
 from pbxd.watchers import Watchers
 
@@ -78,6 +80,9 @@ class Daemon:
         self.ami = ManagerSession(ami_settings(config), {}, self._connected, self._disconnected)
         self.communications = CommunicationServices(config, credentials, self.ami, self.live_state)
         self.ami.handlers = self._handlers()
+        self.reception = Reception(
+            self, TicketLedger(config.uplink.support), lambda: enrolment.read(config.uplink.outbox)
+        )
 
     def _handlers(self) -> dict[str, Callable[[Message], None]]:
         """What is done at each AMI event."""
@@ -135,7 +140,7 @@ class Daemon:
                 else:
                     self.ami.last_error = "no secret is set: see ami.secret_file"
                 parts |= {"reconcile": self._reconcile, "rollups": self.figures.run, "reports": self.scheduler.run}
-                parts |= self.communications.parts()
+                parts |= self.communications.parts() | self.reception.parts()
                 running = [tasks.create_task(supervise(name, run), name=name) for name, run in parts.items()]
                 running.append(tasks.create_task(self._watchdog()))
                 serving = tasks.create_task(self._until_stopped(server))
@@ -207,6 +212,11 @@ class Daemon:
                     log.info("Asterisk cannot tell its channels now", error=str(error))
                     continue
                 self.ingest.channels_alive([row.get("Uniqueid") for row in rows], int(asked * 1_000_000))
+
+    @property
+    def asterisk_connected(self) -> bool:
+        """Whether the AMI session is up."""
+        return self.ami.connected
 
     @property
     def writer(self) -> Writer:

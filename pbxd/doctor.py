@@ -100,6 +100,23 @@ def _stored(stored: dict[str, Any]) -> Finding:
     return ok("recordings", f"{stored['recordings']} in the vault, {stored['held']} held; {waiting}")
 
 
+def support(status: dict[str, Any]) -> Finding:
+    """What the vendor has been let in to, and what it waits for."""
+    if status["open"] and not status["listening"]:
+        remedy = "see pbxd's log; `pbxctl support end` ends the ticket"
+        return Finding("support", "warning", f"ticket {status['ticket']} is open, and nobody can come in by it", remedy)
+    if status["open"]:
+        until = time.strftime("%Y-%m-%d %H:%M", time.localtime(status["until"]))
+        detail = f"ticket {status['ticket']} ({status['scope']}) is open until {until}, {status['sessions']} sessions"
+        return ok("support", detail)
+    if status["proposals_waiting"]:
+        remedy = "`pbxctl uplink proposals` shows them"
+        return Finding(
+            "support", "warning", f"{status['proposals_waiting']} proposed changes wait for your answer", remedy
+        )
+    return ok("support", "nobody can come in")
+
+
 def cel(path: Path, now: float, live_calls: int) -> Finding:
     """The CEL journal: can it be read, and is it written?"""
     folder = path.parent

@@ -22,6 +22,8 @@ COUNTERS = {  # in the status -> name, help
     ("agi", "sessions"): ("pbxd_agi_sessions", "FastAGI sessions"),
     ("agi", "cut"): ("pbxd_agi_cut", "FastAGI connections beyond all limits"),
     ("agi", "faults"): ("pbxd_agi_faults", "FastAGI peers that broke the protocol"),
+    ("support", "refused"): ("pbxd_support_refused", "certificates that were refused at the door of support"),
+    ("support", "messages_refused"): ("pbxd_messages_refused", "messages of the vendor that were refused"),
     ("ami", "reconnects"): ("pbxd_ami_reconnects", "times that the AMI session was made again"),
 }
 GAUGES = {
@@ -36,6 +38,9 @@ GAUGES = {
     ("agi", "scripts_running"): ("pbxd_agi_scripts_running", "AGI scripts in progress"),
     ("voicemail", "messages"): ("pbxd_voicemail_messages", "voice messages in all mailboxes"),
     ("voicemail", "new"): ("pbxd_voicemail_new", "voice messages that nobody has heard"),
+    ("support", "open"): ("pbxd_support_open", "1 while a support ticket is open"),
+    ("support", "sessions"): ("pbxd_support_sessions", "support sessions in progress"),
+    ("support", "proposals_waiting"): ("pbxd_proposals_waiting", "proposed changes that nobody has answered"),
     ("disk", "free"): ("pbxd_disk_free_bytes", "free space where the store is"),
 }
 

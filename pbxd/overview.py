@@ -21,6 +21,7 @@ from pbxd.settings import zone_of
 from pbxd.stats.engine import database_path
 from pbxd.stats.queries import Queries
 from pbxd.stats.writer import Writer
+from pbxd.uplink.reception import Reception
 from pbxd.voice import VoiceQuality
 
 
@@ -36,6 +37,7 @@ class Parts(Protocol):
     scheduler: Scheduler
     voice: VoiceQuality
     communications: CommunicationServices
+    reception: Reception
 
     @property
     def ingest(self) -> Ingest:
@@ -81,6 +83,7 @@ def status(parts: Parts) -> dict[str, Any]:
         },
         "reports": parts.scheduler.status(),
         **parts.communications.status(),
+        "support": parts.reception.status(),
         "voice": {"written": parts.voice.written, "failed": parts.voice.failed},
         "store": {"calls": parts.writer.calls, "path": str(path)},
         "disk": {"free": shutil.disk_usage(path.parent).free, "path": str(path.parent)},
@@ -111,6 +114,7 @@ async def findings(parts: Parts) -> list[dict[str, str]]:
             doctor.rejects(rejected, parts.ingest.counters.fragments),
             doctor.store(found["journal"], folder),
             *parts.communications.findings(found),
+            doctor.support(found["support"]),
             doctor.disk(folder, config.doctor.disk_low),
             doctor.clock(parts.ami.clock_offset, config.doctor.clock_offset),
         ]

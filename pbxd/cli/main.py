@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from pbxd import __version__
-from pbxd.cli import agi, calls, recorder, recordings, report, stats, vault, voicemail
+from pbxd.cli import agi, calls, proposals, recorder, recordings, report, stats, support, vault, voicemail
 from pbxd.cli.client import DEFAULT_SOCKET, Client
 from pbxd.errors import PbxdError
 
@@ -26,6 +26,10 @@ app.add_typer(vault.app, name="vault", help="The store of communications: status
 app.add_typer(vault.audit, name="audit", help="Who did what with communications: list, verify.")
 app.add_typer(stats.app, name="stats", help="Figures of calls: status, rebuild, purge.")
 app.add_typer(voicemail.app, name="voicemail", help="Voice messages: list, play, move, forward, delete, greetings.")
+app.add_typer(support.app, name="support", help="Who of the vendor may look: open, list, show, watch, end, replay.")
+uplink = typer.Typer(no_args_is_help=True)
+app.add_typer(uplink, name="uplink", help="The link to the vendor.")
+proposals.add_to(uplink)
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 

@@ -1,0 +1,86 @@
+"""What the vendor may ask of this box, wired to one another: support tickets, proposed changes, messages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from pbxd.uplink import administration
+from pbxd.uplink.administration import Administration
+from pbxd.uplink.enrolment import Enrolment
+from pbxd.uplink.files import append_line
+from pbxd.uplink.messages import Messages
+from pbxd.uplink.support import clerk
+from pbxd.uplink.support.clerk import Clerk
+from pbxd.uplink.support.desk import Desk, Ledger
+
+SOCKET = "support.sock"  # in the outbox: where the link finds the sessions of the open ticket
+DOWN = "down"  # in the outbox: where the link lays messages
+LOOK = 2.0  # s between looks for messages
+
+
+class Host(clerk.Host, administration.Host, Protocol):
+    """The daemon."""
+
+
+class TicketLedger:
+    """A file beside the tickets, until there is a ledger."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def event(self, kind: str, facts: dict[str, Any]) -> None:
+        """Add a line."""
+        append_line(self._folder / "ledger.jsonl", {"kind": kind, **facts})
+
+
+class Reception:
+    """The services. Each is kept running by the daemon."""
+
+    def __init__(
+        self,
+        host: Host,
+        ledger: Ledger,
+        enrolment: Callable[[], Enrolment | None],
+        checkpoint: Callable[[int, str], str] = lambda _size, _root: "",
+    ) -> None:
+        """`checkpoint`: what is wrong with the vendor's view of the ledger."""
+        self._enrolment = enrolment
+        rules = host.config.uplink
+        self.outbox: Path = rules.outbox
+        self.administration = Administration(host)
+        self.messages = Messages(rules.support, self.administration, lambda: host.config.uplink, checkpoint)
+        self.desk = Desk(Clerk(host, self.administration), ledger, self._authority, socket=self.outbox / SOCKET)
+
+    def parts(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """What is to be kept running, by name."""
+        return {"support": self.desk.run, "proposals": self.administration.settle, "messages": self._collect}
+
+    def status(self) -> dict[str, Any]:
+        """How it stands."""
+        proposals = self.administration.proposals.all()
+        return {
+            **self.desk.status(),
+            "proposals_waiting": sum(one.state == "asked" for one in proposals),
+            "proposals_in_force": sum(one.state == "applied" for one in proposals),
+            "messages_refused": self.messages.refused,
+        }
+
+    @property
+    def enrolment(self) -> Enrolment | None:
+        """This box's place with the vendor."""
+        return self._enrolment()
+
+    def _authority(self) -> str | None:
+        found = self._enrolment()
+        return None if found is None else found.support_ca
+
+    async def _collect(self) -> None:
+        """Take messages as they come, once the box is enrolled."""
+        while True:
+            enrolment = await asyncio.to_thread(self._enrolment)
+            if enrolment is not None:
+                await self.messages.collect(self.outbox / DOWN, enrolment)
+            await asyncio.sleep(LOOK)

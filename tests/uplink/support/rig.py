@@ -1,0 +1,146 @@
+"""A pbxd that is enrolled, a support CA, and people of support with OpenSSH's own client."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from lab.asterisk import wait_until
+from pbxd.uplink.notes import Signer
+from pbxd.uplink.vocabulary import message_text, time_text
+from tests.running import Running
+
+BOX = "0123456789abcdef"
+PUMP = """
+import os, select, socket, sys
+link = socket.socket(socket.AF_UNIX); link.connect(sys.argv[1])
+while True:
+    for ready in select.select([0, link], [], [])[0]:
+        data = os.read(0, 65536) if ready == 0 else link.recv(65536)
+        if not data: sys.exit(0)
+        link.sendall(data) if ready == 0 else os.write(1, data)
+"""
+KEYS = """
+uplink: {{support: {folder}/support, outbox: {folder}/outbox, accepted: {folder}/accepted.yaml, health_wait: 1ms, {more}}}
+"""
+
+
+class Key:
+    """A key pair of OpenSSH's."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(path)], check=True)
+
+    @property
+    def public(self) -> str:
+        return self.path.with_suffix(".pub").read_text().strip()
+
+
+class Rig:
+    """The box, and the vendor's people."""
+
+    def __init__(self, folder: Path, more: str = "allow_shell: true") -> None:
+        self.folder = folder
+        self.pbxd = Running(folder)
+        self.pbxd.config.write_text(self.pbxd.config.read_text() + KEYS.format(folder=folder, more=more))
+        self.authority, self.person = Key(folder / "ca"), Key(folder / "person")
+        self.messages = Signer("vendor-messages", bytes(range(32)))
+        self.outbox = folder / "outbox"
+        (self.outbox / "down").mkdir(parents=True)
+        self.enrol()
+
+    def enrol(self) -> None:
+        """As after an enrolment with a hub."""
+        value = {
+            "box": BOX, "hub": "hub.example.org:22", "until": "2036-01-01T00:00:00Z", "support_ca": self.authority.public,
+            "message_key": self.messages.verifier.text, "ledger": "0" * 64,
+        }  # fmt: skip
+        (self.outbox / "enrolment.json").write_text(json.dumps(value))
+
+    @property
+    def socket(self) -> Path:
+        return self.outbox / "support.sock"
+
+    def open(self, scope: str = "diagnose", *more: str) -> str:
+        """A ticket, and that it is listened for."""
+        done = self.pbxd.ctl("support", "open", "--scope", scope, "--reason", "request", "--yes", *more)
+        assert done.returncode == 0, done.stderr
+        found = re.search(r"ticket ([0-9a-f]{16}) is open", done.stdout)
+        assert found is not None, done.stdout
+        return found[1]
+
+    def certify(self, ticket: str, *, authority: Key | None = None, valid: str = "-1m:+1h", **also: str) -> None:
+        """A certificate for the person, as the vendor makes it, or with something wrong."""
+        key_id = also.get("key_id", f"zoe ticket {ticket}")
+        principals = also.get("principals", ticket)
+        words = ["ssh-keygen", "-q", "-s", str((authority or self.authority).path), "-I", key_id, "-V", valid]
+        words += ["-n", principals] if principals else []
+        words += also.get("options", "").split()
+        subprocess.run([*words, str(self.person.path.with_suffix(".pub"))], check=True)
+
+    def ssh_words(self, user: str, *words: str) -> list[str]:
+        proxy = shlex.join([sys.executable, "-c", PUMP, str(self.socket)])
+        options = {
+            "ProxyCommand": proxy, "IdentityFile": str(self.person.path), "IdentitiesOnly": "yes", "BatchMode": "yes",
+            "StrictHostKeyChecking": "no", "UserKnownHostsFile": "/dev/null", "LogLevel": "INFO",
+        }  # fmt: skip
+        given = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
+        return ["ssh", "-F", "none", *given, *words[:-1], f"{user}@{BOX}", *words[-1:]]
+
+    def ssh(
+        self, ticket: str, command: str, *options: str, user: str = "", text: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """One command of a person; options of ssh go before the host."""
+        words = self.ssh_words(user or ticket, *options, command)
+        return subprocess.run(words, capture_output=True, text=True, check=False, input=text, timeout=60)
+
+    def visit(self, ticket: str, command: str, *options: str) -> subprocess.CompletedProcess[str]:
+        """The same, with a good certificate."""
+        self.certify(ticket)
+        return self.ssh(ticket, command, *options)
+
+    def shown(self, ticket: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.pbxd.ctl("support", "show", ticket, "--json").stdout)
+        return found
+
+    def events(self, ticket: str, event: str) -> list[dict[str, Any]]:
+        return [one for one in self.shown(ticket)["events"] if one["event"] == event]
+
+    def proposals(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(self.pbxd.ctl("uplink", "proposals", "--json").stdout)
+        return found
+
+    def send(self, message: dict[str, Any], signer: Signer | None = None) -> None:
+        """A message as the link lays it down."""
+        self.lay((signer or self.messages).sign(message_text(message)).encode())
+
+    def lay(self, note: bytes) -> None:
+        number = len(list((self.outbox / "down").iterdir()))
+        path = self.outbox / "down" / f"{time.time_ns()}-{number}.note"
+        path.with_suffix(".half").write_bytes(note)
+        path.with_suffix(".half").rename(path)
+
+    def inbox(self, count: int) -> list[dict[str, Any]]:
+        """All messages, when there are so many."""
+        found: list[dict[str, Any]] = []
+
+        def there() -> bool:
+            found[:] = json.loads(self.pbxd.ctl("uplink", "messages", "--json").stdout)
+            return len(found) >= count
+
+        wait_until(there, f"{count} messages")
+        return found
+
+
+def at(seconds: float) -> str:
+    """A time from now, as the protocol writes it."""
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    return time_text(datetime.fromtimestamp(time.time() + seconds, UTC))
