@@ -52,7 +52,8 @@ def open_ticket(
         typer.echo(SHELL_WARNING)
         if not (yes or typer.confirm("OPEN THIS TICKET?")):
             raise typer.Exit(1)
-    found = context.obj.post("/v1/support", scope=scope, reason=reason, seconds=seconds_of(duration), note=note)
+    query = {"scope": scope, "reason": reason, "seconds": seconds_of(duration), "note": note}
+    found = context.obj.post("/v1/support", patient=True, **query)
     box = found["box"]
     lines = [
         f"ticket {found['id']} is open until {when(found['until'])}, scope {found['scope']}: {REASONS[found['reason']]}",

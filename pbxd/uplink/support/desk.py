@@ -95,7 +95,7 @@ class Desk:
     async def open(self, scope: str, reason: str, note: str, by: str, seconds: float) -> Ticket:
         """Open a ticket and listen for it. SupportError says why it cannot be."""
         rules = self._host.config.uplink
-        named = checked(scope, reason, note, seconds, rules.support_longest, shell=rules.allow_shell)
+        named = checked(scope, reason, note, seconds, rules.support_longest, shell_allowed=rules.allow_shell)
         async with self._turn:
             if self._open is not None:
                 raise SupportError(
@@ -168,11 +168,11 @@ class Desk:
         self._hall = Hall(ticket.id, self._socket, self._answer)
         self._holding = asyncio.get_running_loop().create_task(self._hall.run())
         try:
-            async with asyncio.timeout(START):
+            async with asyncio.timeout(min(START, ticket.until - self._clock())):
                 await self._hall.listening.wait()
         except TimeoutError as error:
-            await self._over(ticket, "its process did not listen")
-            raise SupportError("the process for the sessions did not start: see pbxd's log") from error
+            await self._over(ticket, "nobody could come in by it")
+            raise SupportError("the process for the sessions did not start in time: see pbxd's log") from error
 
     async def _over(self, ticket: Ticket, why: str) -> Ticket:
         """End it: first everything that runs, then what is written of it."""

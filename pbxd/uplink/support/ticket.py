@@ -60,8 +60,10 @@ def from_json(value: dict[str, Any]) -> Ticket:
     return Ticket(**value)
 
 
-def checked(scope: str, reason: str, note: str, seconds: float, longest: float, *, shell: bool) -> tuple[Scope, Reason]:
-    """Scope and reason of a ticket that may be opened; `shell`: the configuration allows one. SupportError says what is wrong."""
+def checked(
+    scope: str, reason: str, note: str, seconds: float, longest: float, *, shell_allowed: bool
+) -> tuple[Scope, Reason]:
+    """Scope and reason of a ticket that may be opened; `shell_allowed` by the configuration. SupportError says what is wrong."""
     if scope not in SCOPES:
         raise SupportError(f"there is no scope {scope!r}; there are {', '.join(SCOPES)}")
     if reason not in REASONS:
@@ -69,7 +71,7 @@ def checked(scope: str, reason: str, note: str, seconds: float, longest: float, 
         raise SupportError(f"{reason!r} is no reason for access; the reasons are {told}")
     if not 0 < seconds <= longest:
         raise SupportError(f"a ticket is open for at most {longest / 3600:g} hours: uplink.support_longest")
-    if scope == "shell" and not shell:
+    if scope == "shell" and not shell_allowed:
         raise SupportError("no shell: uplink.allow_shell is false on this box")
     if len(note) > LONGEST_NOTE or not note.isprintable():
         raise SupportError(f"a note is one line of at most {LONGEST_NOTE} characters")

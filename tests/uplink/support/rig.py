@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from lab.asterisk import wait_until
+from pbxd.cli.client import UnixConnection
 from pbxd.uplink.notes import Signer
 from pbxd.uplink.vocabulary import message_text, time_text
 from tests.running import Running
@@ -64,6 +69,19 @@ class Rig:
         }  # fmt: skip
         (self.outbox / "enrolment.json").write_text(json.dumps(value))
 
+    @contextlib.contextmanager
+    def configured(self, old: str, new: str) -> Iterator[None]:
+        """The box with another configuration, for a while."""
+        text = self.pbxd.config.read_text()
+        assert old in text
+        self.pbxd.config.write_text(text.replace(old, new))
+        self.ask("/v1/reload", "POST")
+        try:
+            yield
+        finally:
+            self.pbxd.config.write_text(text)
+            self.ask("/v1/reload", "POST")
+
     @property
     def socket(self) -> Path:
         return self.outbox / "support.sock"
@@ -75,6 +93,16 @@ class Rig:
         found = re.search(r"ticket ([0-9a-f]{16}) is open", done.stdout)
         assert found is not None, done.stdout
         return found[1]
+
+    @contextlib.contextmanager
+    def ticket(self, scope: str = "diagnose", *more: str) -> Iterator[str]:
+        """An open ticket, which is ended."""
+        name = self.open(scope, *more)
+        try:
+            yield name
+        finally:
+            if self.shown(name)["state"] == "open":
+                self.ask(f"/v1/support/{name}/end", "POST")
 
     def certify(self, ticket: str, *, authority: Key | None = None, valid: str = "-1m:+1h", **also: str) -> None:
         """A certificate for the person, as the vendor makes it, or with something wrong."""
@@ -101,20 +129,46 @@ class Rig:
         words = self.ssh_words(user or ticket, *options, command)
         return subprocess.run(words, capture_output=True, text=True, check=False, input=text, timeout=60)
 
+    @contextlib.contextmanager
+    def shell(self, ticket: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A person at a shell, or at the prompt, on a terminal."""
+        self.certify(ticket)
+        words = self.ssh_words(ticket, "-tt", "")[:-1]
+        with subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+        ) as person:
+            try:
+                yield person
+            finally:
+                person.kill()
+
     def visit(self, ticket: str, command: str, *options: str) -> subprocess.CompletedProcess[str]:
         """The same, with a good certificate."""
         self.certify(ticket)
         return self.ssh(ticket, command, *options)
 
+    def ask(self, route: str, method: str = "GET") -> Any:
+        """As pbxctl asks, without the time that it takes to start."""
+        with contextlib.closing(UnixConnection(self.folder / "control.sock")) as link:
+            link.request(method, route)
+            answer = link.getresponse()
+            data = answer.read()
+            assert answer.status == 200, data
+            return json.loads(data)
+
     def shown(self, ticket: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.pbxd.ctl("support", "show", ticket, "--json").stdout)
+        found: dict[str, Any] = self.ask(f"/v1/support/{ticket}")
         return found
+
+    def ledger(self) -> list[dict[str, Any]]:
+        """Its lines about support."""
+        return [json.loads(line) for line in (self.folder / "support" / "ledger.jsonl").read_text().splitlines()]
 
     def events(self, ticket: str, event: str) -> list[dict[str, Any]]:
         return [one for one in self.shown(ticket)["events"] if one["event"] == event]
 
     def proposals(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = json.loads(self.pbxd.ctl("uplink", "proposals", "--json").stdout)
+        found: list[dict[str, Any]] = self.ask("/v1/uplink/proposals")["proposals"]
         return found
 
     def send(self, message: dict[str, Any], signer: Signer | None = None) -> None:
@@ -132,15 +186,41 @@ class Rig:
         found: list[dict[str, Any]] = []
 
         def there() -> bool:
-            found[:] = json.loads(self.pbxd.ctl("uplink", "messages", "--json").stdout)
+            found[:] = self.ask("/v1/uplink/messages")["messages"]
             return len(found) >= count
 
         wait_until(there, f"{count} messages")
         return found
 
 
+def read_until(person: subprocess.Popen[bytes], wanted: bytes) -> bytes:
+    """What the person saw, up to some words."""
+    assert person.stdout is not None
+    seen = b""
+    while wanted not in seen:
+        data = os.read(person.stdout.fileno(), 65536)
+        assert data, (seen, person.stderr and person.stderr.read())
+        seen += data
+    return seen
+
+
+def say(person: subprocess.Popen[bytes], line: str) -> None:
+    """Type a line."""
+    assert person.stdin is not None
+    person.stdin.write(line.encode() + b"\r")
+
+
+def processes(mark: str) -> list[int]:
+    """Those with some word among their arguments."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):
+                if mark.encode() in (entry / "cmdline").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+    return found
+
+
 def at(seconds: float) -> str:
     """A time from now, as the protocol writes it."""
-    from datetime import UTC, datetime  # noqa: PLC0415
-
     return time_text(datetime.fromtimestamp(time.time() + seconds, UTC))
