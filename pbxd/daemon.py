@@ -47,7 +47,7 @@ from pbxd.stats.report import Report
 from pbxd.stats.reports import Reports
 from pbxd.stats.writer import Writer
 from pbxd.supervise import supervise
-from pbxd.uplink import enrolment
+from pbxd.uplink.enrolment import Enrolment
 from pbxd.uplink.reception import Reception, TicketLedger
 from pbxd.voice import VoiceQuality
 from pbxd.watchers import Watchers
@@ -81,7 +81,7 @@ class Daemon:
         self.communications = CommunicationServices(config, credentials, self.ami, self.live_state)
         self.ami.handlers = self._handlers()
         self.reception = Reception(
-            self, TicketLedger(config.uplink.support), lambda: enrolment.read(config.uplink.outbox)
+            self, TicketLedger(config.uplink.support), lambda: Enrolment.read(config.uplink.outbox)
         )
 
     def _handlers(self) -> dict[str, Callable[[Message], None]]:

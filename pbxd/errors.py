@@ -65,6 +65,7 @@ PbxdError
 │   ├── HubAway            nobody answers, or the connection ended: to be tried again
 │   ├── HubRefused         the hub does not take our sign-in, enrolment or words; `why` is its word
 │   └── HubUntrusted       who answers is not the hub whose key is pinned
+├── HubError               the vendor's hub: a key, a box, a person or a message that is not as it has to be
 └── ControlError           the control socket: absent, refused, or an answer that is an error
 """
 
@@ -347,6 +348,10 @@ class HubRefused(UplinkError):
 
 class HubUntrusted(UplinkError):
     """Who answers does not have the key that is pinned. Nothing was said to it."""
+
+
+class HubError(PbxdError):
+    """What the hub was asked cannot be done; the message says why, and what to do."""
 
 
 class ControlError(PbxdError):

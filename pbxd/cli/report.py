@@ -15,6 +15,7 @@ import typer
 from pbxd.cli.client import Client
 from pbxd.cli.when import moment
 from pbxd.errors import ReportError
+from pbxd.stats.report import Report
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -115,9 +116,15 @@ def _report(
 
 def draw(found: Any, form: Format) -> bytes:  # noqa: ANN401 - JSON
     """The daemon's JSON in another form. What draws is loaded only when it is asked for."""
-    from pbxd.reports import table, text  # noqa: PLC0415 - `pbxctl status` does not need it
+    from pbxd.reports import table  # noqa: PLC0415 - `pbxctl status` does not need it
 
-    report = table.read_report(found)
+    return drawn(table.read_report(found), form)
+
+
+def drawn(report: Report, form: Format) -> bytes:
+    """A report in a form."""
+    from pbxd.reports import table, text  # noqa: PLC0415 - as above
+
     if form is Format.HTML:
         from pbxd.reports import page  # noqa: PLC0415 - heavy
 

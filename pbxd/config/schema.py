@@ -12,7 +12,7 @@ from pbxd.config.comms import Comms
 from pbxd.config.part import RESTART, Part, at_start
 from pbxd.config.people import PersonEntry, check_people
 from pbxd.config.recording import Recording
-from pbxd.config.support import VendorRules
+from pbxd.config.uplink import Uplink
 from pbxd.config.values import (
     AbsolutePath,
     Address,
@@ -233,7 +233,7 @@ class Config(Part):
     doctor: Doctor = Field(default_factory=Doctor)
     agi: Agi = Field(default_factory=Agi)
     voicemail: Voicemail = Field(default_factory=Voicemail)
-    uplink: VendorRules = Field(default_factory=VendorRules)
+    uplink: Uplink = Field(default_factory=Uplink)
 
 
 def keys(model: type[BaseModel] = Config, prefix: str = "") -> dict[str, Any]:

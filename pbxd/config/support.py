@@ -14,7 +14,6 @@ from pbxd.config.values import AbsolutePath, Duration
 class VendorRules(Part):
     """Support sessions, proposals, notices."""
 
-    outbox: AbsolutePath = at_start(Path("/var/lib/pbxd/outbox"), "Folder of the ledger.")
     allow_shell: bool = Field(
         default=False, description="A ticket may have the scope shell, in which communications can be seen."
     )

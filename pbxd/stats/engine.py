@@ -33,8 +33,8 @@ def database_name(url: str) -> str:
     return str(database_path(url) or make_url(url).render_as_string(hide_password=True))
 
 
-def open_engine(url: str, *, read_only: bool = False) -> AsyncEngine:
-    """An engine on the store. Readers cannot write: the database itself refuses."""
+def open_engine(url: str, *, read_only: bool = False, durable: bool = False) -> AsyncEngine:
+    """An engine on the store. Readers cannot write: the database itself refuses. `durable`: a commit is on the disk."""
     parsed = make_url(url)
     backend = parsed.get_backend_name()
     if parsed.drivername != DRIVERS.get(backend):
@@ -55,7 +55,8 @@ def open_engine(url: str, *, read_only: bool = False) -> AsyncEngine:
         else:
             cursor.execute("PRAGMA journal_mode = WAL")
             # A power cut may lose the last commits; position and records go together, so the journal gives them again.
-            cursor.execute("PRAGMA synchronous = NORMAL")
+            # A hub has no journal: what it says to have, it has.
+            cursor.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             cursor.execute("PRAGMA foreign_keys = ON")
         cursor.close()
 

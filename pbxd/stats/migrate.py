@@ -45,17 +45,17 @@ async def _server_version(url: str) -> str | None:
         await engine.dispose()
 
 
-def migrate(url: str) -> bool:
-    """Bring the store to HEAD; whether anything was done. StoreError if it is newer than this pbxd.
+def migrate(url: str, scripts: Path = MIGRATIONS, head: str = HEAD) -> bool:
+    """Bring the store to `head` by these migrations; whether anything was done. StoreError if it is newer than this pbxd.
 
     It must not be called in an event loop: a thread of its own is the place.
     """
     found = version(url)
-    if found == HEAD:
+    if found == head:
         return False
-    if found is not None and found > HEAD:
+    if found is not None and found > head:
         raise StoreError(
-            f"the store is at schema {found}, newer than this pbxd knows ({HEAD}): install the newer pbxd again"
+            f"the store is at schema {found}, newer than this pbxd knows ({head}): install the newer pbxd again"
         )
     from alembic import command  # noqa: PLC0415 - 20 MB that a daemon with a current store never loads
     from alembic.config import Config  # noqa: PLC0415
@@ -64,9 +64,9 @@ def migrate(url: str) -> bool:
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
     config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("script_location", str(scripts))
     config.set_main_option("sqlalchemy.url", url.replace("sqlite+aiosqlite:", "sqlite:").replace("%", "%%"))
-    command.upgrade(config, HEAD)
+    command.upgrade(config, head)
     if path is not None:
         _shrinkable(path)
     return True

@@ -57,11 +57,16 @@ class Reports:
         with store_errors("making a report"):
             async with self.queries.connect() as (connection, box):
                 if not (await fetch(connection, OLD, (box, asked.end)))[0][0]:
-                    return await _Maker(connection, box, self.settings, asked).report()
+                    return await from_rollups(connection, box, self.settings, asked)
         await roll_up(self.writer, asked.end)
         with store_errors("making a report"):
             async with self.queries.connect() as (connection, box):
-                return await _Maker(connection, box, self.settings, asked).report()
+                return await from_rollups(connection, box, self.settings, asked)
+
+
+async def from_rollups(connection: AsyncConnection, box: int, settings: ReportSettings, asked: Asked) -> Report:
+    """The report of what is rolled up; that nothing of it is old is the caller's care. ReportError if there is none such."""
+    return await _Maker(connection, box, settings, asked).report()
 
 
 @dataclass(slots=True)

@@ -94,7 +94,7 @@ async def roll_up(writer: Writer, before: int = FAR, *, days: bool = True) -> in
         done += count
         await asyncio.sleep(0)
     while days:
-        days = await writer.run("rolling up a day", lambda connection, box: _day(connection, box, before))
+        days = await writer.run("rolling up a day", lambda connection, box: roll_up_day(connection, box, before))
         await asyncio.sleep(0)
     return done
 
@@ -129,7 +129,7 @@ async def _quarters(connection: AsyncConnection, box: int, slots: Sequence[int],
     source = await read(connection, box, slots[0], slots[-1] + 1, resolution)
     made = await _aside(tally, source)
     for layout, rows in made.items():
-        await _replace(connection, layout, (box, QUARTERS), slots, rows)
+        await replace_rows(connection, layout, (box, QUARTERS), slots, rows)
     await many(connection, FORGET, [(box, QUARTERS, slot) for slot in slots])
     await dirty.mark(connection, box, DAYS, {slot // DAY * DAY for slot in slots})
 
@@ -152,24 +152,26 @@ async def read(connection: AsyncConnection, box: int, first: int, end: int, reso
     )
 
 
-async def _day(connection: AsyncConnection, box: int, before: int) -> bool:
+async def roll_up_day(
+    connection: AsyncConnection, box: int, before: int = FAR, layouts: Sequence[Layout] = LAYOUTS
+) -> bool:
     """Make the first marked day, its hours and its week, again, from the quarters; whether there was one."""
     found = await fetch(connection, READ_DIRTY, (box, DAYS, before, 1))
     if not found:
         return False
     day = int(found[0][0])
-    for layout in LAYOUTS:
+    for layout in layouts:
         whole: list[Row] = []
         for hour in range(day, day + DAY, HOUR):  # a day of thousands of extensions is too much at once
             quarters = await fetch(connection, READ_SPAN[layout], (box, QUARTERS, hour, hour + HOUR))
             rows, whole = await _aside(_merged, layout, (hour, day), [tuple(row) for row in quarters], whole)
-            await _replace(connection, layout, (box, HOURS), [hour], rows)
-        await _replace(connection, layout, (box, DAYS), [day], whole)
+            await replace_rows(connection, layout, (box, HOURS), [hour], rows)
+        await replace_rows(connection, layout, (box, DAYS), [day], whole)
         if layout.weekly:
             week = day // WEEK * WEEK
             days = await fetch(connection, READ_SPAN[layout], (box, DAYS, week, week + WEEK))
             rows = await _aside(layout.merged, week, [tuple(row) for row in days])
-            await _replace(connection, layout, (box, WEEKS), [week], rows)
+            await replace_rows(connection, layout, (box, WEEKS), [week], rows)
     await many(connection, FORGET, [(box, DAYS, day)])
     return True
 
@@ -194,7 +196,7 @@ DELETE = {
 INSERT = {layout: insert_sql(layout.table, ["box", "span", *layout.names]) for layout in LAYOUTS}
 
 
-async def _replace(
+async def replace_rows(
     connection: AsyncConnection, layout: Layout, place: tuple[int, int], slots: Sequence[int], rows: Sequence[Row]
 ) -> None:
     """Put `rows` in the place of what there is for these slots; `place` is (box, span)."""

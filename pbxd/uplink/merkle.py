@@ -161,3 +161,29 @@ def _climb(place: int, last: int, path: Sequence[bytes]) -> tuple[bytes, bytes] 
             now = node_hash(now, other)
         place, last = place >> 1, last >> 1
     return None if last else (before, now)
+
+
+class Frontier:
+    """The right edge of a tree that grows: all that its next root needs, in memory that grows with the logarithm of its size."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._peaks: list[bytes] = []  # nodes over the powers of two that `size` is made of, the largest first
+
+    def append(self, leaf: bytes) -> None:
+        """Add a leaf."""
+        count = self.size
+        while count & 1:
+            leaf = node_hash(self._peaks.pop(), leaf)
+            count >>= 1
+        self._peaks.append(leaf)
+        self.size += 1
+
+    def root(self) -> bytes:
+        """The root over all leaves."""
+        if not self._peaks:
+            return EMPTY
+        found = self._peaks[-1]
+        for peak in reversed(self._peaks[:-1]):
+            found = node_hash(peak, found)
+        return found

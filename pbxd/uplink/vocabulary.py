@@ -37,7 +37,7 @@ SIGN_IN_WHYS = ("revoked", "expired", "not-yet-valid", "unknown", "clock", "busy
 ENROL_WHYS = ("token", "protocol", "busy")
 SKIP_WHYS = ("destroyed",)
 REJECT_WHYS = ("sha256", "schema", "class", "size")
-BYE_WHYS = ("restart", "revoked", "busy", "replaced")
+BYE_WHYS = ("restart", "revoked", "busy", "replaced", "ledger")
 TOPICS = ("product", "security", "service")
 BANNER = "pbxd-why: "  # begins the line of an SSH banner that says why a sign-in is refused
 

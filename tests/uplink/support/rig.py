@@ -67,7 +67,8 @@ class Rig:
             "box": BOX, "hub": "hub.example.org:22", "until": "2036-01-01T00:00:00Z", "support_ca": self.authority.public,
             "message_key": self.messages.verifier.text, "ledger": "0" * 64,
         }  # fmt: skip
-        (self.outbox / "enrolment.json").write_text(json.dumps(value))
+        (self.outbox / "identity").mkdir(exist_ok=True)
+        (self.outbox / "identity" / "enrolment.json").write_text(json.dumps(value))
 
     @contextlib.contextmanager
     def configured(self, old: str, new: str) -> Iterator[None]:

@@ -1,0 +1,146 @@
+"""What entries say, put where it is asked for: statistics become rollups as the box has them, a configuration tells of tickets."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from pbxd.errors import GateRefused, ReportError
+from pbxd.hub import tickets
+from pbxd.hub.boxes import BoxRow
+from pbxd.hub.database import Database, rows, run
+from pbxd.hub.schema import UPLOADED
+from pbxd.stats import dirty
+from pbxd.stats.engine import fetch
+from pbxd.stats.layout import CALLS, DAY, DAYS, QUARTERS, SLOT, Layout
+from pbxd.stats.question import TITLES, Asked, Question, ReportSettings
+from pbxd.stats.report import Column, Report
+from pbxd.stats.reports import OLD, from_rollups
+from pbxd.stats.rollup import replace_rows, roll_up_day
+from pbxd.uplink.bodies import check_body
+
+LATEST_SLOT = 2**31 - DAY  # what a column holds, and a day behind it
+NOT_UPLOADED = "agents are persons: their figures stay on the box"
+DISABLED = "disabled by the customer"
+
+
+def read_entry(class_: str, body: bytes) -> Mapping[str, Any]:
+    """What a body says. GateRefused if it is not of the form of its class, or says something twice."""
+    said = check_body(class_, body)
+    if class_ == "stats":
+        if said["slot"] > LATEST_SLOT:
+            raise GateRefused(f"stats: there is no quarter of an hour {said['slot']}")
+        for table, found in said["tables"].items():
+            if len({(kind, key) for kind, key, *_ in found}) < len(found):
+                raise GateRefused(f"stats: a row of {table} stands there twice")
+    elif class_ == "config":
+        try:
+            ZoneInfo(said["zone"])
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise GateRefused(f"config: there is no time zone {said['zone']}") from error
+    return said
+
+
+async def apply(connection: AsyncConnection, box: int, class_: str, said: Mapping[str, Any]) -> None:
+    """Take in an entry's body, in the transaction that stores it."""
+    if class_ == "stats":
+        await _statistics(connection, box, said)
+    elif class_ == "config":
+        await tickets.told(connection, box, said["tickets"])
+
+
+async def _statistics(connection: AsyncConnection, box: int, said: Mapping[str, Any]) -> None:
+    slot = int(said["slot"])
+    ((newest,),) = await rows(connection, "SELECT slot FROM boxes WHERE number = ?", box)
+    if newest is None or slot > newest:
+        if newest is None or slot > newest + 1:
+            await _level(connection, box, slot, said["levels"])
+        await run(connection, "UPDATE boxes SET slot = ? WHERE number = ?", slot, box)
+    for layout in UPLOADED:
+        made = [(slot, *_row(layout, one)) for one in said["tables"].get(layout.table, [])]
+        await replace_rows(connection, layout, (box, QUARTERS), [slot], made)
+    await dirty.mark(connection, box, DAYS, {slot // DAY * DAY})
+
+
+def _row(layout: Layout, stored: list[Any]) -> tuple[Any, ...]:
+    """A row without its slot; histograms were text."""
+    count = len(stored) - len(layout.histograms)
+    return (*stored[:count], *(base64.b64decode(one) for one in stored[count:]))
+
+
+async def _level(connection: AsyncConnection, box: int, slot: int, levels: list[list[Any]]) -> None:
+    """Statistics begin, or go on after a gap: the calls in progress are told, and what changed before is not known.
+
+    The difference goes into the quarter before, of which nothing else is known.
+    """
+    known = {(kind, key): level for kind, key, level in levels}
+    sql = "SELECT kind, key, sum(change) FROM rollup_calls WHERE box = ? AND span = ? AND slot < ? GROUP BY kind, key"
+    for kind, key, level in await fetch(connection, sql, (box, QUARTERS, slot)):
+        known[kind, key] = known.get((kind, key), 0) - int(level or 0)
+    sums = len(CALLS.sums)
+    made = [(slot - 1, kind, key, *(0,) * sums, level, 0, b"") for (kind, key), level in known.items() if level]
+    if made:
+        await replace_rows(connection, CALLS, (box, QUARTERS), [slot - 1], made)
+        await dirty.mark(connection, box, DAYS, {(slot - 1) // DAY * DAY})
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a box's newest configuration says that reports need."""
+
+    share_statistics: bool
+    settings: ReportSettings
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+async def told(database: Database, box: BoxRow) -> Told | None:
+    """The newest configuration of a box; None if it never sent one."""
+    sql = (
+        "SELECT body FROM entries WHERE box = ? AND \"class\" = 'config' AND why = '' AND body IS NOT NULL"
+        " ORDER BY accepted DESC, number DESC LIMIT 1"
+    )
+    found = await database.read("reading a configuration", sql, box.number)
+    if not found:
+        return None
+    said = read_entry("config", bytes(found[0][0]))
+    report = said["report"]
+    settings = ReportSettings(
+        said["site"], said["zone"], report["service_level"], report["service_levels"], report["service_target"],
+        report["short_abandon"], report["wrapup"],
+    )  # fmt: skip
+    return Told(bool(said["share_statistics"]), settings, said["config"])
+
+
+async def report(database: Database, box: BoxRow, question: Question) -> Report:
+    """A report of what was uploaded; one that says so where it is disabled. ReportError if there is none such."""
+    if question.name == "agents":
+        raise ReportError(NOT_UPLOADED)
+    known = await told(database, box)
+    settings = ReportSettings(site=box.name) if known is None else known.settings
+    asked = Asked.of(question, settings)
+    if known is not None and not known.share_statistics:
+        title, by = f"{TITLES[asked.name]}: {DISABLED}", Column(asked.by, asked.by.capitalize(), "text")
+        times = (asked.first * SLOT, asked.end * SLOT)
+        note = f"Statistics of this box: {DISABLED}."
+        return Report(asked.name, title, settings.site, settings.zone, *times, asked.by, (by,), (), notes=(note,))
+    await roll_up(database, box.number, asked.end)
+    async with database.reading("making a report") as connection:
+        return await from_rollups(connection, box.number, settings, asked)
+
+
+async def roll_up(database: Database, box: int, before: int) -> None:
+    """Make the days of a box that are older than their quarters, before the slot `before`."""
+    if not (await database.read("looking for old days", OLD, box, before))[0][0]:
+        return
+    more = True
+    while more:
+        async with database.writing("rolling up a day") as connection:
+            await run(
+                connection, "UPDATE boxes SET slot = slot WHERE number = ?", box
+            )  # two reports at once take turns
+            more = await roll_up_day(connection, box, before, UPLOADED)
