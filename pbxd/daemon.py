@@ -218,6 +218,11 @@ class Daemon:
         """Whether the AMI session is up."""
         return self.ami.connected
 
+    def whereabouts(self) -> dict[str, Any]:
+        """Where who wants to look at this box finds what."""
+        kept = self.communications.comms is not None
+        return {"config": str(self.path), "credentials": str(self.credentials or ""), "pid": os.getpid(), "kept": kept}
+
     @property
     def writer(self) -> Writer:
         """The store, for writing."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from pbxd import __version__
-from pbxd.cli import agi, calls, proposals, recorder, recordings, report, stats, support, vault, voicemail
+from pbxd.cli import agi, calls, policy, proposals, recorder, recordings, report, stats, support, vault, voicemail
 from pbxd.cli.client import DEFAULT_SOCKET, Client
 from pbxd.errors import PbxdError
 
@@ -27,6 +27,7 @@ app.add_typer(vault.audit, name="audit", help="Who did what with communications:
 app.add_typer(stats.app, name="stats", help="Figures of calls: status, rebuild, purge.")
 app.add_typer(voicemail.app, name="voicemail", help="Voice messages: list, play, move, forward, delete, greetings.")
 app.add_typer(support.app, name="support", help="Who of the vendor may look: open, list, show, watch, end, replay.")
+app.add_typer(policy.app, name="policy", help="The privacy contract, looked at on this box: verify.")
 uplink = typer.Typer(no_args_is_help=True)
 app.add_typer(uplink, name="uplink", help="The link to the vendor.")
 proposals.add_to(uplink)

@@ -26,6 +26,9 @@ class Subject(Protocol):
     def reception(self) -> Reception:
         """What the vendor may ask."""
 
+    def whereabouts(self) -> dict[str, Any]:
+        """`config` (file), `credentials` (folder or ""), `pid`, `kept` (whether there is a store of communications)."""
+
 
 def caller(request: Request) -> str:
     """The user of this machine who asks."""
@@ -123,6 +126,10 @@ class SupportRoutes:
                 raise ControlError(f"{word}: a proposal is accepted, refused or undone")
         return JSONResponse(asdict(found))
 
+    async def policy(self, _request: Request) -> Response:
+        """GET /v1/policy: where to look, for `pbxctl policy verify`"""
+        return JSONResponse(self._subject.whereabouts())
+
     async def messages(self, _request: Request) -> Response:
         """GET /v1/uplink/messages"""
         return JSONResponse({"messages": self._subject.reception.messages.all()})
@@ -141,4 +148,5 @@ def routes(subject: Subject) -> list[Route]:
         Route("/v1/uplink/proposals/{id}", own.proposal),
         Route("/v1/uplink/proposals/{id}/{answer}", own.answer, methods=["POST"]),
         Route("/v1/uplink/messages", own.messages),
+        Route("/v1/policy", own.policy),
     ]
