@@ -42,13 +42,13 @@ from pbxd.settings import (
     zone_of,
 )
 from pbxd.stats.queries import Queries
-from pbxd.stats.question import Question
+from pbxd.stats.question import Question, ReportSettings
 from pbxd.stats.report import Report
 from pbxd.stats.reports import Reports
 from pbxd.stats.writer import Writer
 from pbxd.supervise import supervise
-from pbxd.uplink.enrolment import Enrolment
-from pbxd.uplink.reception import Reception, TicketLedger
+from pbxd.uplink.reception import Reception
+from pbxd.uplink.service import UplinkService
 from pbxd.voice import VoiceQuality
 from pbxd.watchers import Watchers
 
@@ -80,9 +80,9 @@ class Daemon:
         self.ami = ManagerSession(ami_settings(config), {}, self._connected, self._disconnected)
         self.communications = CommunicationServices(config, credentials, self.ami, self.live_state)
         self.ami.handlers = self._handlers()
-        self.reception = Reception(
-            self, TicketLedger(config.uplink.support), lambda: Enrolment.read(config.uplink.outbox)
-        )
+        self.uplink = UplinkService(self)
+        self.reception = Reception(self, self.uplink)
+        self.uplink.tickets, self.uplink.messages = self.reception.desk.told, self.reception.messages.told
 
     def _handlers(self) -> dict[str, Callable[[Message], None]]:
         """What is done at each AMI event."""
@@ -129,6 +129,7 @@ class Daemon:
         async with contextlib.AsyncExitStack() as ladder:  # each step is undone in reverse
             await self._open_store(ladder)
             ladder.push_async_callback(self.communications.close)
+            ladder.push_async_callback(self.uplink.close)
             server = await self._open_control(ladder)
             if self.config.metrics.listen is not None:
                 await ladder.enter_async_context(listening(metrics_app(self), self.config.metrics.listen))
@@ -140,6 +141,7 @@ class Daemon:
                 else:
                     self.ami.last_error = "no secret is set: see ami.secret_file"
                 parts |= {"reconcile": self._reconcile, "rollups": self.figures.run, "reports": self.scheduler.run}
+                parts["uplink"] = self.uplink.run
                 parts |= self.communications.parts() | self.reception.parts()
                 running = [tasks.create_task(supervise(name, run), name=name) for name, run in parts.items()]
                 running.append(tasks.create_task(self._watchdog()))
@@ -237,9 +239,18 @@ class Daemon:
             raise StoreError("the store is not open yet")
         return self._figures
 
+    @property
+    def report_settings(self) -> ReportSettings:
+        """What reports are made with."""
+        return report_settings(self.config)
+
+    def trunks(self) -> dict[str, str]:
+        """Reachability of each trunk, as AMI tells."""
+        return overview.trunks(self.live_state, site_of(self.config))
+
     async def report(self, question: Question) -> Report:
         """Make a report. ReportError if there is none such."""
-        return await Reports(self.queries, self.writer, report_settings(self.config)).make(question)
+        return await Reports(self.queries, self.writer, self.report_settings).make(question)
 
     async def _scheduled(self, name: str, start: int, end: int, by: str) -> Report:
         return await self.report(Question(name, start, end, by))
@@ -298,6 +309,7 @@ class Daemon:
         self.ingest.set_site(site_of(self.config))
         self.scheduler.configure(self.config.reports, zone_of(self.config))
         self.communications.configure(self.config)
+        await self.uplink.reload()
         return [*now, *(f"{key} (at the next start)" for key in later)]
 
     def status(self) -> dict[str, Any]:

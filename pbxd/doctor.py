@@ -117,6 +117,27 @@ def support(status: dict[str, Any]) -> Finding:
     return ok("support", "nobody can come in")
 
 
+def uplink(status: dict[str, Any]) -> Finding:
+    """The link to the vendor: it is the customer's choice, so that one that is off is no fault."""
+    if status["enrolled"] is None:
+        return ok("uplink", "this box is not enrolled: nothing leaves it")
+    if status["error"]:
+        remedy = "nothing leaves the box meanwhile; `pbxctl uplink verify` looks at the ledger, docs/uplink.md says what to do"
+        return Finding("uplink", "fault", status["error"], remedy)
+    if not status["on"]:
+        return ok("uplink", "off, by the customer; nothing leaves the box")
+    link, waiting = status["link"], f"{status['waiting']} entries wait"
+    if status["connected"]:
+        return ok("uplink", f"connected to {status['hub']} since {link['since']}; {waiting}")
+    if link["state"] in ("none", "silent"):
+        return Finding(
+            "uplink", "warning", f"the link's process does not run; {waiting}", "systemctl status pbxd-uplink"
+        )
+    detail = f"{link['state']}: {link.get('detail') or link['state']}; {waiting}"
+    remedy = "calls and everything local go on; docs/uplink.md says what each refusal means"
+    return Finding("uplink", "fault" if link["state"] == "refused" else "warning", detail, remedy)
+
+
 def cel(path: Path, now: float, live_calls: int) -> Finding:
     """The CEL journal: can it be read, and is it written?"""
     folder = path.parent

@@ -53,6 +53,11 @@ OPTIONAL = {  # where calls are recorded
     ("recordings", "damaged"): ("pbxd_recordings_damaged", "recordings that could not be made, kept as they were"),
     ("comms", "open"): ("pbxd_comms_open", "1 while the store of communications is open"),
     ("comms", "free"): ("pbxd_comms_free_bytes", "free space where it is"),
+    ("uplink", "on"): ("pbxd_uplink_on", "1 while the link to the vendor may run"),
+    ("uplink", "connected"): ("pbxd_uplink_connected", "1 while it is up"),
+    ("uplink", "waiting"): ("pbxd_uplink_waiting", "entries that were not sent yet"),
+    ("uplink", "waiting_bytes"): ("pbxd_uplink_waiting_bytes", "their bytes"),
+    ("uplink", "entries"): ("pbxd_uplink_entries", "entries of the ledger"),
 }
 
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from pbxd import __version__, doctor, metrics
 from pbxd.asterisk.manager import ManagerSession
 from pbxd.calls.live import LiveState
+from pbxd.calls.site import Site
 from pbxd.communications import CommunicationServices
 from pbxd.config.schema import Config
 from pbxd.ingest import Ingest
@@ -22,6 +23,7 @@ from pbxd.stats.engine import database_path
 from pbxd.stats.queries import Queries
 from pbxd.stats.writer import Writer
 from pbxd.uplink.reception import Reception
+from pbxd.uplink.service import UplinkService
 from pbxd.voice import VoiceQuality
 
 
@@ -38,6 +40,7 @@ class Parts(Protocol):
     voice: VoiceQuality
     communications: CommunicationServices
     reception: Reception
+    uplink: UplinkService
 
     @property
     def ingest(self) -> Ingest:
@@ -84,6 +87,7 @@ def status(parts: Parts) -> dict[str, Any]:
         "reports": parts.scheduler.status(),
         **parts.communications.status(),
         "support": parts.reception.status(),
+        "uplink": parts.uplink.status(),
         "voice": {"written": parts.voice.written, "failed": parts.voice.failed},
         "store": {"calls": parts.writer.calls, "path": str(path)},
         "disk": {"free": shutil.disk_usage(path.parent).free, "path": str(path.parent)},
@@ -101,6 +105,11 @@ def live(state: LiveState) -> dict[str, Any]:
     return {"calls": calls, "queues": queues, "endpoints": dict(state.endpoints)}
 
 
+def trunks(state: LiveState, site: Site) -> dict[str, str]:
+    """Endpoint -> reachable, unreachable or unknown, of each trunk."""
+    return {name: reach for name, reach in state.endpoints.items() if site.is_trunk(f"PJSIP/{name}")}
+
+
 async def findings(parts: Parts) -> list[dict[str, str]]:
     """The usual faults, looked for."""
     config, found = parts.config, status(parts)
@@ -115,6 +124,7 @@ async def findings(parts: Parts) -> list[dict[str, str]]:
             doctor.store(found["journal"], folder),
             *parts.communications.findings(found),
             doctor.support(found["support"]),
+            doctor.uplink(found["uplink"]),
             doctor.disk(folder, config.doctor.disk_low),
             doctor.clock(parts.ami.clock_offset, config.doctor.clock_offset),
         ]

@@ -10,7 +10,20 @@ from typing import Annotated, Any
 import typer
 
 from pbxd import __version__
-from pbxd.cli import agi, calls, policy, proposals, recorder, recordings, report, stats, support, vault, voicemail
+from pbxd.cli import (
+    agi,
+    calls,
+    policy,
+    proposals,
+    recorder,
+    recordings,
+    report,
+    stats,
+    support,
+    uplink,
+    vault,
+    voicemail,
+)
 from pbxd.cli.client import DEFAULT_SOCKET, Client
 from pbxd.errors import PbxdError
 
@@ -25,12 +38,15 @@ app.add_typer(
 app.add_typer(vault.app, name="vault", help="The store of communications: status, verify, rekey, export.")
 app.add_typer(vault.audit, name="audit", help="Who did what with communications: list, verify.")
 app.add_typer(stats.app, name="stats", help="Figures of calls: status, rebuild, purge.")
+app.add_typer(
+    uplink.app,
+    name="uplink",
+    help="The link to the vendor: status, preview, ledger, verify, on, off, destroy-unsent, enrol.",
+)
 app.add_typer(voicemail.app, name="voicemail", help="Voice messages: list, play, move, forward, delete, greetings.")
 app.add_typer(support.app, name="support", help="Who of the vendor may look: open, list, show, watch, end, replay.")
 app.add_typer(policy.app, name="policy", help="The privacy contract, looked at on this box: verify.")
-uplink = typer.Typer(no_args_is_help=True)
-app.add_typer(uplink, name="uplink", help="The link to the vendor.")
-proposals.add_to(uplink)
+proposals.add_to(uplink.app)
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
@@ -76,6 +92,7 @@ def status_lines(found: dict[str, Any]) -> list[str]:
         f"journal  {state}, {journal['open_calls']} open, {journal['rejects']} rejected",
         f"store    {store['calls']} calls in {store['path']}, commit lag {journal['lag']:.2f} s",
         f"voicemail {voicemail.line(found['voicemail'])}",
+        f"uplink   {uplink.line(found['uplink'])}",
         f"disk     {disk['free'] / 2**30:.1f} GiB free in {disk['path']}",
     ]
 

@@ -62,6 +62,8 @@ def open_ticket(
         f"watch: pbxctl support watch {found['id']}",
         f"end it at once: pbxctl support end {found['id']}",
     ]
+    if not box.get("on"):
+        lines.append("the uplink is off: nobody can come in until it is on (`pbxctl uplink status` says why)")
     typer.echo("\n".join(lines))
 
 

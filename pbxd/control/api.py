@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from pbxd.calls.record import CallRecord, as_json
-from pbxd.control import agi, recorder, recordings, support, vault, voicemail
+from pbxd.control import agi, recorder, recordings, support, uplink, vault, voicemail
 from pbxd.errors import ConfigError, ControlError, OutOfStep, PbxdError
 from pbxd.importing import ImportBatch
 from pbxd.reports.table import as_json as report_json
@@ -31,7 +31,7 @@ class Communications(agi.Subject, recorder.Subject, recordings.Subject, vault.Su
     """The services of what people say, leave and write."""
 
 
-class Subject(support.Subject, Protocol):
+class Subject(support.Subject, uplink.Subject, Protocol):
     """What the API tells of and acts on: the daemon."""
 
     watchers: Watchers
@@ -149,6 +149,7 @@ class ControlApi:
             *agi.routes(self.subject.communications),
             *voicemail.routes(self.subject.communications),
             *support.routes(self.subject),
+            *uplink.routes(self.subject),
         ]
         return Starlette(routes=routes, exception_handlers={PbxdError: refuse})
 

@@ -63,8 +63,9 @@ class SupportRoutes:
         return JSONResponse({"tickets": [desk.show(name) for name in names]})
 
     def _box(self) -> dict[str, Any]:
-        enrolment = self._subject.reception.enrolment
-        return {} if enrolment is None else {"id": enrolment.box, "hub": enrolment.hub}
+        uplink = self._subject.reception.uplink
+        enrolment = uplink.enrolment
+        return {} if enrolment is None else {"id": enrolment.box, "hub": enrolment.hub, "on": uplink.on}
 
     async def ticket(self, request: Request) -> Response:
         """GET /v1/support/{ticket}"""

@@ -17,7 +17,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ import uvloop
 
 from pbxd import logs
 from pbxd.backoff import backoff
-from pbxd.errors import HubAway, HubRefused, HubUntrusted, LedgerError, UplinkError
+from pbxd.errors import FrameError, HubAway, HubUntrusted, LedgerError, UplinkError
 from pbxd.uplink.conversation import Conversation
 from pbxd.uplink.enrolment import LinkSettings
 from pbxd.uplink.frames import DOWN, LARGEST_BODY, Decoder, encode
@@ -46,6 +46,8 @@ DISK = 5.0  # s to the next try after our own disk failed
 SMALLEST_PIECE = 4096  # bytes
 READ = 64 * 1024  # bytes
 NO_NEW_PRIVILEGES = 38  # prctl(2): PR_SET_NO_NEW_PRIVS
+
+WHY: Mapping[type[UplinkError], str] = {HubUntrusted: "untrusted"}
 
 log = structlog.get_logger("pbxd.uplink")
 
@@ -107,17 +109,17 @@ class Link:
         longest = settings.reconnect_longest
         try:
             await self._connected(settings)
-        except (HubRefused, HubUntrusted) as error:
-            self._tell("refused", why=getattr(error, "why", "untrusted"), detail=str(error))
-            log.error("the hub refuses us, or is not the hub", error=str(error))
-            return random.uniform(longest / 2, longest)  # noqa: S311 - waiting does not mend it, and many may wait
         except LedgerError as error:
             self._tell("waiting", why="disk", detail=str(error))
             log.error("nothing is sent", error=str(error))
             return min(longest, DISK + next(waits))
-        except (UplinkError, asyncssh.Error, OSError) as error:
+        except (HubAway, FrameError, asyncssh.Error, OSError) as error:
             self._tell("waiting", why="away", detail=str(error) or type(error).__name__)
             log.info("the link is down", error=str(error) or type(error).__name__)
+        except UplinkError as error:  # the hub refuses us, or is not the hub, or we have no key to sign in with
+            self._tell("refused", why=getattr(error, "why", WHY.get(type(error), "setup")), detail=str(error))
+            log.error("the link cannot be made; waiting will not mend it", error=str(error))
+            return random.uniform(longest / 2, longest)  # noqa: S311 - for spreading, not for secrets
         return next(waits)
 
     async def _settings_other_than(self, settings: LinkSettings) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from pbxd.uplink.outbox import DOWN, Outbox
 from pbxd.uplink.results import CERTIFICATE, FILE, STATUS, result_line, result_of
 from pbxd.uplink.vocabulary import time_text
 
+PATIENCE = 1.0  # s for another holder of the lock to let go
 MOST_MESSAGES = 100  # that wait for the core to take them
 
 
@@ -33,9 +35,7 @@ class Place:
         """Take up what an earlier run has said. LedgerError if another link runs, or the folder cannot be written."""
         try:
             self._handle = os.open(self.folder / FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise LedgerError(f"{self.folder}: another link runs") from error
+            self._alone()
         except OSError as error:
             raise LedgerError(f"{self.folder} cannot be written: {error.strerror}") from error
         self.outbox.refresh()
@@ -51,6 +51,19 @@ class Place:
                 continue
             if "number" in fields:
                 self._step(fields["what"], fields["number"])
+
+    def _alone(self) -> None:
+        """Take the lock that says to the core that we run. It tries the lock for a moment when it looks whether we do."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                if time.monotonic() > end:
+                    raise LedgerError(f"{self.folder}: another link runs") from error
+                time.sleep(0.01)
+            else:
+                return
 
     def close(self) -> None:
         """Let go of the folder."""

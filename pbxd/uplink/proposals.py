@@ -73,13 +73,14 @@ class Proposals:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "proposals"
+        self._known: dict[str, Proposal] | None = None  # what is in the folder, once it was read; we alone write there
 
     def all(self) -> list[Proposal]:
         """The oldest first. UplinkError if one cannot be read."""
-        if not self.folder.is_dir():
-            return []
-        found = [from_json(read_json(path)) for path in self.folder.glob("*.json")]
-        return sorted(found, key=lambda one: (one.made, one.id))
+        if self._known is None:
+            found = [from_json(read_json(path)) for path in self.folder.glob("*.json")]
+            self._known = {one.id: one for one in found}
+        return sorted(self._known.values(), key=lambda one: (one.made, one.id))
 
     def find(self, name: str) -> Proposal:
         """One by its id. ProposalError if there is none such."""
@@ -91,8 +92,11 @@ class Proposals:
     def keep(self, proposal: Proposal, **update: Any) -> Proposal:  # noqa: ANN401 - fields of a proposal
         """Write it down, with what changed of it."""
         make_folder(self.folder)
+        self.all()
         kept = replace(proposal, **update)
         write_whole(self.folder / f"{kept.id}.json", json.dumps(as_json(kept), ensure_ascii=False, indent=1))
+        if self._known is not None:
+            self._known[kept.id] = kept
         return kept
 
     def in_force(self) -> list[Proposal]:

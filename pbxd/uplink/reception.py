@@ -7,10 +7,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from pbxd.uplink import administration
+from pbxd.uplink import administration, messages
 from pbxd.uplink.administration import Administration
 from pbxd.uplink.enrolment import Enrolment
-from pbxd.uplink.files import append_line
 from pbxd.uplink.messages import Messages
 from pbxd.uplink.support import clerk
 from pbxd.uplink.support.clerk import Clerk
@@ -25,15 +24,16 @@ class Host(clerk.Host, administration.Host, Protocol):
     """The daemon."""
 
 
-class TicketLedger:
-    """A file beside the tickets, until there is a ledger."""
+class Uplink(Ledger, messages.Ledger, Protocol):
+    """The rest of the uplink."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    @property
+    def enrolment(self) -> Enrolment | None:
+        """This box's place with the vendor."""
 
-    async def event(self, kind: str, facts: dict[str, Any]) -> None:
-        """Add a line."""
-        append_line(self._folder / "ledger.jsonl", {"kind": kind, **facts})
+    @property
+    def on(self) -> bool:
+        """Whether the link may run."""
 
 
 class Reception:
@@ -42,17 +42,18 @@ class Reception:
     def __init__(
         self,
         host: Host,
-        ledger: Ledger,
-        enrolment: Callable[[], Enrolment | None],
+        uplink: Uplink,
         checkpoint: Callable[[int, str], str] = lambda _size, _root: "",
     ) -> None:
         """`checkpoint`: what is wrong with the vendor's view of the ledger."""
-        self._enrolment = enrolment
+        self.uplink = uplink
         rules = host.config.uplink
         self.outbox: Path = rules.outbox
         self.administration = Administration(host)
-        self.messages = Messages(rules.support, self.administration, lambda: host.config.uplink, checkpoint)
-        self.desk = Desk(Clerk(host, self.administration), ledger, self._authority, socket=self.outbox / SOCKET)
+        self.messages = Messages(
+            rules.support, self.administration, uplink, lambda: host.config.uplink, checkpoint=checkpoint
+        )
+        self.desk = Desk(Clerk(host, self.administration), uplink, self._authority, socket=self.outbox / SOCKET)
 
     def parts(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What is to be kept running, by name."""
@@ -68,19 +69,13 @@ class Reception:
             "messages_refused": self.messages.refused,
         }
 
-    @property
-    def enrolment(self) -> Enrolment | None:
-        """This box's place with the vendor."""
-        return self._enrolment()
-
     def _authority(self) -> str | None:
-        found = self._enrolment()
+        found = self.uplink.enrolment
         return None if found is None else found.support_ca
 
     async def _collect(self) -> None:
         """Take messages as they come, once the box is enrolled."""
         while True:
-            enrolment = await asyncio.to_thread(self._enrolment)
-            if enrolment is not None:
+            if (enrolment := self.uplink.enrolment) is not None:
                 await self.messages.collect(self.outbox / DOWN, enrolment)
             await asyncio.sleep(LOOK)

@@ -108,6 +108,8 @@ async def dial(
             password=password,
             preferred_auth="publickey" if identity else "password",
             config=None,
+            x509_trusted_certs=None,
+            x509_trusted_cert_paths=None,
             agent_path=None,
             agent_forwarding=False,
             x11_forwarding=False,

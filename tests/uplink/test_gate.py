@@ -194,8 +194,8 @@ def test_P1_the_configuration_goes_without_texts() -> None:
 
 
 def test_P5_small_counts_are_left_out_and_others_are_coarse() -> None:
-    assert gate.usage({"calls": 9, "queue_visits": 10, "recordings": 29, "agi_sessions": 123_456}) == {
-        "queue_visits": "10+", "recordings": "10+", "agi_sessions": "100000+",
+    assert gate.usage({"calls": 9, "voice_messages": 10, "recordings": 29, "agi_sessions": 123_456}) == {
+        "voice_messages": "10+", "recordings": "10+", "agi_sessions": "100000+",
     }  # fmt: skip
     assert int(bodies.BUCKETS[0][:-1]) == bodies.K
 

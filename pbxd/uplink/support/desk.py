@@ -30,6 +30,7 @@ from pbxd.uplink.vocabulary import time_text
 log = structlog.get_logger("pbxd.support")
 LOOK = 0.5  # s between looks whether a ticket's time is over
 START = 30.0  # s that the process of a ticket may take to listen
+LONGEST_WHAT = 200  # characters of a command in a log
 MOST_SESSIONS = 999  # of one ticket
 MOST_REFUSED = 200  # refusals in a ticket's log
 NOT_A_CERTIFICATE = Refusal("no-certificate", "a key without a certificate, or with one whose signature does not fit")
@@ -254,7 +255,7 @@ class Desk:
         if number > MOST_SESSIONS:
             raise SupportError(f"{MOST_SESSIONS} sessions of one ticket: open another one")
         person = str(facts["person"])
-        told = {"session": number, "person": person, "what": str(facts["what"])[:200]}
+        told = {"session": number, "person": person, "what": printable(str(facts["what"]))}
         self.tickets.log(ticket.id, "begin", **told)
         await self._ledger.event("support-begin", {"ticket": ticket.id, "scope": ticket.scope, **told})
         self._sessions[number] = person
@@ -262,7 +263,7 @@ class Desk:
         return {"session": number, "ticket": ticket.id, "path": str(self.tickets.recording(ticket.id, number))}
 
     async def _ended(self, ticket: Ticket, facts: dict[str, Any]) -> dict[str, Any]:
-        await self._finish(ticket.id, int(facts["session"]), str(facts["why"]))
+        await self._finish(ticket.id, int(facts["session"]), printable(str(facts["why"])))
         return {}
 
     async def _finish(self, name: str, number: int, why: str) -> None:
@@ -288,3 +289,8 @@ class Desk:
         if number not in self._sessions:
             raise SupportError("there is no such session")
         return {"text": await self._clerk.answer(ticket, self._sessions[number], command)}
+
+
+def printable(text: str) -> str:
+    """What somebody else wrote, as a line of a log and of the ledger."""
+    return "".join(one if one.isprintable() else "?" for one in text)[:LONGEST_WHAT]

@@ -6,9 +6,6 @@ import base64
 import hashlib
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from pbxd.errors import SupportError
 from pbxd.uplink.files import make_folder, write_whole
 
@@ -24,6 +21,9 @@ def make(folder: Path) -> None:
     """Make it, if it is not there yet. UplinkError if it cannot be written."""
     if path(folder).exists():
         return
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - 9 MB, which a box without tickets saves
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
+
     make_folder(folder)
     key = Ed25519PrivateKey.generate()
     private = key.private_bytes(

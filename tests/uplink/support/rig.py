@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 from lab.asterisk import wait_until
 from pbxd.cli.client import UnixConnection
+from pbxd.uplink.keyring import make_signer
 from pbxd.uplink.notes import Signer
 from pbxd.uplink.vocabulary import message_text, time_text
 from tests.running import Running
@@ -32,7 +34,9 @@ while True:
         link.sendall(data) if ready == 0 else os.write(1, data)
 """
 KEYS = """
-uplink: {{support: {folder}/support, outbox: {folder}/outbox, accepted: {folder}/accepted.yaml, health_wait: 1ms, {more}}}
+uplink:
+  {{support: {folder}/support, outbox: {folder}/outbox, state: {folder}/link, key_file: {folder}/keys/ledger.key,
+    accepted: {folder}/accepted.yaml, health_wait: 1ms, {more}}}
 """
 
 
@@ -59,13 +63,15 @@ class Rig:
         self.messages = Signer("vendor-messages", bytes(range(32)))
         self.outbox = folder / "outbox"
         (self.outbox / "down").mkdir(parents=True)
+        (folder / "link").mkdir()
+        self.ledger_key = make_signer(folder / "keys" / "ledger.key").verifier.text
         self.enrol()
 
     def enrol(self) -> None:
         """As after an enrolment with a hub."""
         value = {
             "box": BOX, "hub": "hub.example.org:22", "until": "2036-01-01T00:00:00Z", "support_ca": self.authority.public,
-            "message_key": self.messages.verifier.text, "ledger": "0" * 64,
+            "message_key": self.messages.verifier.text, "ledger": self.ledger_key,
         }  # fmt: skip
         (self.outbox / "identity").mkdir(exist_ok=True)
         (self.outbox / "identity" / "enrolment.json").write_text(json.dumps(value))
@@ -163,7 +169,8 @@ class Rig:
 
     def ledger(self) -> list[dict[str, Any]]:
         """Its lines about support."""
-        return [json.loads(line) for line in (self.folder / "support" / "ledger.jsonl").read_text().splitlines()]
+        lines = map(json.loads, (self.outbox / "ledger").read_text().splitlines())
+        return [{"event": line["event"], **line["facts"]} for line in lines if line["what"] == "support"]
 
     def events(self, ticket: str, event: str) -> list[dict[str, Any]]:
         return [one for one in self.shown(ticket)["events"] if one["event"] == event]
@@ -178,7 +185,7 @@ class Rig:
 
     def lay(self, note: bytes) -> None:
         number = len(list((self.outbox / "down").iterdir()))
-        path = self.outbox / "down" / f"{time.time_ns()}-{number}.note"
+        path = self.outbox / "down" / f"{uuid.UUID(int=time.time_ns() + number)}.note"
         path.with_suffix(".half").write_bytes(note)
         path.with_suffix(".half").rename(path)
 

@@ -51,7 +51,7 @@ def test_the_recording_is_what_was_shown_and_the_ledger_has_its_sum(rig: Rig) ->
         done = rig.pbxd.ctl("support", "replay", ticket, "1", "--speed", "0")
         assert "calls 0" in done.stdout
         told = rig.ledger()
-        assert [line["kind"] for line in told[-2:]] == ["support-begin", "support-end"]
+        assert [line["event"] for line in told[-2:]] == ["support-begin", "support-end"]
         assert told[-1]["sha256"] == end["sha256"]
 
 
