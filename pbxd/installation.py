@@ -15,12 +15,15 @@ from pbxd.errors import PbxdError
 
 FILES = {  # shipped file -> where it goes
     "pbxd.service": "etc/systemd/system/pbxd.service",
+    "pbxd-uplink.service": "etc/systemd/system/pbxd-uplink.service",
+    "pbxd-uplink.path": "etc/systemd/system/pbxd-uplink.path",
     "pbxd.sysusers": "etc/sysusers.d/pbxd.conf",
+    "pbxd.tmpfiles": "etc/tmpfiles.d/pbxd.conf",
     "pbxd.logrotate": "etc/logrotate.d/pbxd",
     "pbxd.yaml": "etc/pbxd/pbxd.yaml",
 }
 CONFIGURATION = ("pbxd.yaml",)  # left alone if it is there, and kept when pbxd goes
-DATA = ("var/lib/pbxd", "etc/pbxd")  # taken away with --purge only
+DATA = ("var/lib/pbxd", "var/lib/pbxd-uplink", "etc/pbxd")  # taken away with --purge only
 UNIT_COMMAND = "/opt/pbxd/bin/pbxd"
 
 Say = Callable[[str], None]
@@ -77,7 +80,12 @@ def take_away(root: Path, say: Say, *, purge: bool) -> None:
 
 def activate(say: Say) -> None:
     """Make the user and let systemd read its files again; what cannot be done is said, with the command to do it by hand."""
-    for command in (["systemd-sysusers", "/etc/sysusers.d/pbxd.conf"], ["systemctl", "daemon-reload"]):
+    for command in (
+        ["systemd-sysusers", "/etc/sysusers.d/pbxd.conf"],
+        ["systemd-tmpfiles", "--create", "/etc/tmpfiles.d/pbxd.conf"],
+        ["systemctl", "daemon-reload"],
+        ["systemctl", "enable", "--now", "pbxd-uplink.path"],
+    ):
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             problem = done.stderr.strip() if done.returncode else ""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from lab.asterisk import wait_until
 from lab.tree import environment
+from pbxd.cli.client import Client
+from pbxd.errors import ControlError
 
 CONFIG = """
 site: {{trunks: ["PJSIP/trunk-*"], extensions: [1XX]}}
@@ -34,7 +36,20 @@ class Running:
         command = [sys.executable, "-m", "pbxd.cli.daemon", "run", "-c", str(self.config)]
         with (self.folder / "log.json").open("a") as log:
             self.process = subprocess.Popen(command, stderr=log, env=environment() | extra, text=True)
-        wait_until(lambda: self.ctl("status").returncode == 0, "pbxd to answer")
+        wait_until(self.answers, "pbxd to answer")
+
+    def ask(self, route: str) -> Any:
+        """What a route of the local API says."""
+        return Client(self.folder / "control.sock").get(route)
+
+    def answers(self) -> bool:
+        """Whether it does."""
+        assert self.process is not None
+        assert self.process.poll() is None, (self.folder / "log.json").read_text()[-2000:]
+        try:
+            return bool(self.ask("/v1/status"))
+        except ControlError:
+            return False
 
     def ctl(self, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "pbxd.cli.main", "--socket", str(self.folder / "control.sock"), *arguments]
@@ -46,7 +61,7 @@ class Running:
                 journal.write(file.read_bytes())
 
     def calls(self) -> int:
-        return int(json.loads(self.ctl("status", "--json").stdout)["store"]["calls"])
+        return int(self.ask("/v1/status")["store"]["calls"])
 
     def kill(self) -> None:
         """kill -9, if it runs still."""

@@ -6,14 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from pbxd.installation import FILES, put, take_away
 
-UNIT = Path(__file__).parent.parent / "systemd" / "pbxd.service"
+UNITS = [Path(__file__).parent.parent / "systemd" / f"{name}.service" for name in ("pbxd", "pbxd-uplink")]
 MOST_EXPOSED = 20  # tenths: an exposure of 2.0
 
 
-def test_exposure_is_at_most_2() -> None:
-    command = ["systemd-analyze", "security", "--offline=true", f"--threshold={MOST_EXPOSED}", str(UNIT)]
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_exposure_is_at_most_2(unit: Path) -> None:
+    command = ["systemd-analyze", "security", "--offline=true", f"--threshold={MOST_EXPOSED}", str(unit)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overall exposure level" in done.stdout
@@ -24,8 +27,9 @@ def test_the_unit_is_well_formed(tmp_path: Path) -> None:
     put(tmp_path, said.append)
     unit = tmp_path / FILES["pbxd.service"]
     assert f"ExecStart={Path(sys.executable).parent}/pbxd run" in unit.read_text()
-    done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
-    own = [line for line in done.stderr.splitlines() if "pbxd.service" in line]
+    units = [str(tmp_path / FILES[name]) for name in ("pbxd.service", "pbxd-uplink.service", "pbxd-uplink.path")]
+    done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, check=False)
+    own = [line for line in done.stderr.splitlines() if "pbxd" in line and "pbxd-link is not executable" not in line]
     assert own == []
 
 

@@ -84,12 +84,14 @@ class Client:
     ) -> http.client.HTTPResponse:
         connection = UnixConnection(self.path)
         given = {name: value for name, value in query.items() if value not in (None, "")}
+        whole = route + ("?" + urlencode(given) if given else "")
         try:
-            connection.request(method, route + ("?" + urlencode(given) if given else ""), body=body or None)
+            connection.request(method, whole, body=body or None, headers={"Connection": "close"})
             if patient and connection.sock is not None:
                 connection.sock.settimeout(None)
             response = connection.getresponse()
         except (FileNotFoundError, ConnectionRefusedError) as error:
+            connection.close()
             message = f"pbxd is not running: nobody listens on {self.path}. Start it: systemctl start pbxd"
             raise ControlError(message) from error
         except PermissionError as error:

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -101,11 +102,11 @@ class Ledger:
             self._handle = -1
 
     def _hand(self, path: Path, mode: int) -> None:
-        """Give a file or folder to its readers."""
-        path.chmod(mode)
-        if self._group >= 0:
-            os.chown(path, -1, self._group)
-            path.chmod(mode)  # chown takes the set-group-id bit away
+        """A file or folder is its readers'. `pbxd setup` has seen to that for the folders, and files take their group from them.
+
+        Under systemd we could not do it ourselves: our sandbox forbids to give anything away.
+        """
+        hand(path, self._group, mode)
 
     def _signed(self) -> Checkpoint | None:
         raw = self.outbox.checkpoint()
@@ -284,6 +285,14 @@ class Ledger:
                     body.unlink()
                     gone += 1
         return gone
+
+
+def hand(path: Path, group: int, mode: int) -> None:
+    """Give a file or folder to a group (-1: as it is), where it is not so already. OSError if we may not."""
+    if group >= 0 and path.stat().st_gid != group:
+        os.chown(path, -1, group)
+    if stat.S_IMODE(path.stat().st_mode) != mode:
+        path.chmod(mode)
 
 
 def sync_folder(folder: Path) -> None:

@@ -11,7 +11,6 @@ import fcntl
 import grp
 import hashlib
 import json
-import os
 import syslog
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -165,7 +164,7 @@ class UplinkService:
 
     def _opened(self) -> Ledger:
         from pbxd.uplink.keyring import read_signer  # noqa: PLC0415 - cryptography costs 9 MB, which a box without uplink saves
-        from pbxd.uplink.ledger import Ledger  # noqa: PLC0415
+        from pbxd.uplink.ledger import Ledger, hand  # noqa: PLC0415
 
         publish = to_syslog if self._box.config.uplink.checkpoints == "syslog" else None
         ledger = Ledger(
@@ -179,9 +178,7 @@ class UplinkService:
         for name, mode in ((IDENTITY, 0o2750), (DOWN, 0o2770)):
             folder = self.outbox / name
             folder.mkdir(exist_ok=True)
-            if self._group() >= 0:
-                os.chown(folder, -1, self._group())
-            folder.chmod(mode)
+            hand(folder, self._group(), mode)
         return ledger
 
     def _group(self) -> int:

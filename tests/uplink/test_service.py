@@ -1,0 +1,217 @@
+"""The daemon's part, on a running pbxd with a real hub: enrol, preview, send, switch off, keep statistics to oneself."""
+
+from __future__ import annotations
+
+import grp
+import hashlib
+import json
+import os
+import pwd
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.asterisk import wait_until
+from lab.tree import environment
+from pbxd.uplink.audit import verify
+from pbxd.uplink.notes import Verifier
+from tests.hub.running import Hub
+from tests.running import Running
+from tests.uplink.boxes import GROUP, USER
+
+UPLINK = """
+uplink:
+  hub: {address}
+  host_keys: ["{key}"]
+  outbox: {folder}/outbox
+  state: {folder}/link
+  key_file: {folder}/keys/ledger.key
+  group: {group}
+  reconnect_first: 50ms
+  reconnect_longest: 1s
+  share_statistics: {share}
+  enabled: {enabled}
+"""
+
+
+class UplinkBox(Running):
+    """A pbxd with an uplink, and the link's process beside it, as systemd would start it."""
+
+    def __init__(self, folder: Path, hub: Hub) -> None:
+        super().__init__(folder)
+        self.hub = hub
+        self.plain = self.config.read_text()
+        self.outbox, self.state = folder / "outbox", folder / "link"
+        self.state.mkdir()
+        os.chown(self.state, pwd.getpwnam(USER).pw_uid, GROUP)
+        self.link: subprocess.Popen[bytes] | None = None
+        self.configure()
+
+    def configure(self, *, share: bool = True, enabled: bool = True) -> None:
+        group = grp.getgrgid(GROUP).gr_name
+        values = {"address": f"{self.hub.address}:{self.hub.port}", "key": self.hub.host_key, "folder": self.folder}
+        words = {"share": str(share).lower(), "enabled": str(enabled).lower()}
+        self.config.write_text(self.plain + UPLINK.format(**values, **words, group=group))
+
+    def reload(self, **changes: bool) -> None:
+        self.configure(**changes)
+        done = self.ctl("reload")
+        assert done.returncode == 0, done.stderr
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.ask("/v1/uplink")
+        return found
+
+    def start_link(self) -> None:
+        command = [sys.executable, "-m", "pbxd.uplink.link", str(self.outbox), str(self.state), USER]
+        with (self.folder / "link.json").open("ab") as log:
+            self.link = subprocess.Popen(command, stderr=log, env=environment())
+
+    def entries(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.outbox / "ledger").read_text().splitlines()]
+
+    def stop_link(self) -> None:
+        assert self.link is not None
+        self.link.terminate()
+        self.link.wait()
+
+    def ledger_has(self, what: str, after: Callable[[], None]) -> None:
+        """Do something, and wait until a line of this kind is there."""
+        after()
+        wait_until(lambda: any(line["what"] == what for line in self.entries()), f"a line {what}")
+
+    def becomes(self, **wanted: Any) -> dict[str, Any]:
+        """Wait until the status says so."""
+        found: dict[str, Any] = {}
+
+        def so() -> bool:
+            found.clear()
+            found.update(self.status())
+            return all(found[name] == value for name, value in wanted.items())
+
+        wait_until(so, f"the uplink to be {wanted}")
+        return found
+
+    def kill(self) -> None:
+        if self.link is not None and self.link.poll() is None:
+            self.link.kill()
+            self.link.wait()
+        super().kill()
+
+
+@pytest.fixture
+def box(open_folder: Path, hub: Hub) -> Iterator[UplinkBox]:
+    made = UplinkBox(open_folder, hub)
+    made.start()
+    yield made
+    made.kill()
+
+
+async def enrolled(box: UplinkBox) -> None:
+    """Enrol, as an admin does."""
+    done = box.ctl("uplink", "enrol", "--token", await box.hub.token())
+    assert done.returncode == 0, done.stderr
+
+
+async def test_P7_a_box_is_enrolled_connects_and_sends_what_preview_showed(box: UplinkBox) -> None:
+    assert box.status()["enrolled"] is None
+    assert not (box.outbox / "enabled").exists()  # never before it is enrolled
+    await enrolled(box)
+    wait_until(lambda: box.status()["waiting"] >= 2, "configuration and health to be queued")
+    listed = json.loads(box.ctl("uplink", "preview", "--json").stdout)
+    shown = {one["number"]: box.ctl("uplink", "preview", str(one["number"])).stdout.encode() for one in listed[:2]}
+    assert {one["number"]: one["sha256"] for one in listed[:2]} == {
+        number: hashlib.sha256(body).hexdigest() for number, body in shown.items()
+    }
+    box.start_link()
+    box.becomes(connected=True, waiting=0)
+    held = {number: bytes(body) for number, body in await box.hub.query("SELECT number, body FROM entries")}
+    assert {number: held[number] for number in shown} == shown
+    verdict = json.loads(box.ctl("uplink", "verify", "--json").stdout)
+    assert box.ctl("uplink", "ledger").stdout.count("\n") >= verdict["lines"]
+    assert verdict["faults"] == []
+    assert verdict["lines"] >= 3 * len(shown)
+    assert "uplink   connected" in box.ctl("status").stdout
+    assert "pbxd_uplink_connected 1.0" in box.ctl("metrics").stdout
+    assert "connected to" in box.ctl("doctor").stdout
+
+
+async def test_P8_off_is_at_once_and_over_restarts(box: UplinkBox) -> None:
+    await enrolled(box)
+    box.start_link()
+    assert box.link is not None
+    box.becomes(connected=True)
+    done = box.ctl("uplink", "off")
+    assert done.returncode == 0, done.stderr
+    assert "support sessions" in done.stdout  # what stops working is said on the spot
+    assert box.link.wait(timeout=60) == 0
+    assert box.status()["on"] is False
+    box.kill()
+    box.start()
+    assert box.status()["off"] is True
+    assert not (box.outbox / "enabled").exists()
+    assert box.ctl("uplink", "on").returncode == 0
+    box.start_link()
+    box.becomes(connected=True)
+    box.reload(enabled=False)
+    assert box.link.wait(timeout=60) == 0
+    assert [line["value"] for line in box.entries() if line.get("name") == "uplink"] == [
+        "true",
+        "false",
+        "true",
+        "false",
+    ]
+
+
+async def test_P8_off_works_without_a_daemon(box: UplinkBox) -> None:
+    await enrolled(box)
+    box.start_link()
+    assert box.link is not None
+    box.becomes(connected=True)
+    assert box.process is not None
+    box.process.kill()
+    box.process.wait()
+    done = box.ctl("uplink", "off", "--outbox", str(box.outbox))
+    assert done.returncode == 0, done.stderr
+    assert box.link.wait(timeout=60) == 0
+
+
+async def test_destroy_unsent(box: UplinkBox) -> None:
+    await enrolled(box)
+    wait_until(lambda: box.status()["waiting"] >= 2, "something to be queued")
+    done = box.ctl("uplink", "destroy-unsent", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert box.status()["waiting"] == 0
+    assert list((box.outbox / "bodies").iterdir()) == []
+    box.start_link()
+    box.becomes(connected=True)
+    box.ledger_has("connection", after=box.stop_link)
+    rows = await box.hub.query("SELECT why, body FROM entries WHERE number < 2")
+    assert rows == [("destroyed", None)] * 2
+
+
+async def test_a_changed_ledger_stops_everything(box: UplinkBox) -> None:
+    """Whoever changed a line: nothing leaves any more, and the doctor says so."""
+    await enrolled(box)
+    wait_until(lambda: box.status()["waiting"] >= 2, "something to be queued")
+    vkey = Verifier.of(json.loads((box.outbox / "identity" / "enrolment.json").read_text())["ledger"])
+    assert verify(box.outbox, vkey).faults == []
+    box.kill()
+    path = box.outbox / "ledger"
+    path.write_bytes(path.read_bytes().replace(b'"class":"health"', b'"class":"config"'))
+    box.start()
+    wait_until(lambda: "not those that were signed" in box.status()["error"], "the change to be seen")
+    assert not (box.outbox / "enabled").exists()
+    assert "not those that were signed" in box.ctl("doctor").stdout
+    assert verify(box.outbox, vkey).faults
+
+
+async def test_a_wrong_token_is_told(box: UplinkBox) -> None:
+    done = box.ctl("uplink", "enrol", "--token", "wrong")
+    assert done.returncode == 1
+    assert "token" in done.stderr
+    assert box.status()["enrolled"] is None
