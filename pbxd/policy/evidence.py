@@ -19,7 +19,7 @@ from pbxd.policy import eyes, ledger, network
 from pbxd.policy.facts import Evidence, Process, TicketFacts
 from pbxd.stats.engine import database_path
 from pbxd.uplink.enrolment import Enrolment
-from pbxd.uplink.outbox import BODIES, ENABLED, LEDGER, OFF
+from pbxd.uplink.outbox import BODIES, ENABLED, LEDGER, OFF, SUPPORT
 from pbxd.uplink.support.cast import measure
 from pbxd.uplink.support.family import parents
 
@@ -56,7 +56,7 @@ def gather(told: dict[str, Any]) -> Evidence:
         control=eyes.as_user(eyes_of, lambda: {"": eyes.control(config.control.socket)})[""],
         ledger=None if enrolment is None else ledger.facts(outbox, enrolment.ledger),
         tickets=tuple(_tickets(config, told["tickets"])),
-        support_socket=(outbox / "support.sock").exists(),
+        support_socket=(outbox / SUPPORT).exists(),
         audit=None if told["audit"] is None else tuple(told["audit"]),
         objects=len(objects),
         plain=tuple(str(path) for path in objects if not _is_encrypted(path)),

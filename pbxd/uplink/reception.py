@@ -11,12 +11,11 @@ from pbxd.uplink import administration, messages
 from pbxd.uplink.administration import Administration
 from pbxd.uplink.enrolment import Enrolment
 from pbxd.uplink.messages import Messages
+from pbxd.uplink.outbox import DOWN, SUPPORT
 from pbxd.uplink.support import clerk
 from pbxd.uplink.support.clerk import Clerk
 from pbxd.uplink.support.desk import Desk, Ledger
 
-SOCKET = "support.sock"  # in the outbox: where the link finds the sessions of the open ticket
-DOWN = "down"  # in the outbox: where the link lays messages
 LOOK = 2.0  # s between looks for messages
 
 
@@ -53,7 +52,7 @@ class Reception:
         self.messages = Messages(
             rules.support, self.administration, uplink, lambda: host.config.uplink, checkpoint=checkpoint
         )
-        self.desk = Desk(Clerk(host, self.administration), uplink, self._authority, socket=self.outbox / SOCKET)
+        self.desk = Desk(Clerk(host, self.administration), uplink, self._authority, socket=self.outbox / SUPPORT)
 
     def parts(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What is to be kept running, by name."""
