@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Protocol
 
 import asyncssh
 import structlog
@@ -22,6 +23,7 @@ from pbxd.uplink.secure import Identity, Meter, dial
 from pbxd.uplink.vocabulary import SUPPORT_LISTENER, SUPPORT_USER, time_text
 from pbxd.uplink.watch import Watch
 
+PIECE = 64 * 1024  # bytes that are handed on at a time
 log = structlog.get_logger("pbxd.uplink")
 
 
@@ -58,7 +60,8 @@ class SupportLine:
         meter, since = Meter(connection), time_text(datetime.now(UTC))
         ended = asyncio.ensure_future(connection.wait_closed())
         try:
-            await connection.forward_remote_port_to_path(*SUPPORT_LISTENER, str(self._socket))
+            # asyncssh's own forwarding loses what the socket says before the channel is open, and an SSH server speaks first.
+            await connection.start_server(lambda *_: self._visit, *SUPPORT_LISTENER, encoding=None)
             log.info("people of support can come through", hub=settings.hub)
             while self._there():
                 change = asyncio.ensure_future(self._watch.change())
@@ -72,3 +75,44 @@ class SupportLine:
             meter.close()
             self._place.say("connection", since=since, sent=sent, received=received)
             self._place.sync()
+
+    async def _visit(self, reader: asyncssh.SSHReader[bytes], writer: asyncssh.SSHWriter[bytes]) -> None:
+        """Hand on bytes between the hub's channel and the sessions' process; the end of one direction is that of both."""
+        try:
+            near_reader, near_writer = await asyncio.open_unix_connection(str(self._socket))
+        except OSError as error:
+            log.info("nobody is there for a visitor", error=str(error))
+            writer.close()
+            return
+        ways = [
+            asyncio.create_task(_hand_on(reader, near_writer)),
+            asyncio.create_task(_hand_on(near_reader, writer)),
+        ]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            ends = await asyncio.gather(*ways, return_exceptions=True)
+            near_writer.close()
+            writer.close()
+        for end in ends:
+            if isinstance(end, Exception):
+                log.info("a visit broke off", error=str(end) or type(end).__name__)
+
+
+class _Reader(Protocol):
+    async def read(self, n: int, /) -> bytes: ...
+
+
+class _Writer(Protocol):
+    def write(self, data: bytes, /) -> None: ...
+
+    async def drain(self) -> None: ...
+
+
+async def _hand_on(reader: _Reader, writer: _Writer) -> None:
+    """One direction, to its end. ConnectionError or asyncssh.Error if the other end is gone."""
+    while data := await reader.read(PIECE):
+        writer.write(data)
+        await writer.drain()
