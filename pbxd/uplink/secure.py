@@ -40,11 +40,11 @@ class _Client(asyncssh.SSHClient):
         self.why = ""
 
     def auth_banner_received(self, msg: str, lang: str) -> None:  # noqa: ARG002 - asyncssh's signature
-        """Take the hub's word."""
+        """Take the hub's word: the first, which is of the certificate. SSH offers the bare key too, which no hub knows."""
         for line in msg.splitlines():
             word = line.removeprefix(BANNER).strip()
             if line.startswith(BANNER) and word in SIGN_IN_WHYS:
-                self.why = word
+                self.why = self.why or word
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,23 +15,16 @@ import syslog
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
 from pbxd import __version__
-from pbxd.calls.site import Site
-from pbxd.config.schema import Config
 from pbxd.errors import LedgerError, StoreError, UplinkError
-from pbxd.stats.engine import database_path
-from pbxd.stats.layout import SLOT
-from pbxd.stats.outgoing import next_quarter, quarter
-from pbxd.stats.queries import Queries
-from pbxd.stats.question import ReportSettings
-from pbxd.uplink import gate, results, vitals
-from pbxd.uplink.bodies import Entry
+from pbxd.uplink import results
 from pbxd.uplink.enrolment import CERTIFICATE, ENROLMENT, IDENTITY, KEY, Enrolment, LinkSettings
 from pbxd.uplink.outbox import DOWN, ENABLED, OFF, SETTINGS
+from pbxd.uplink.supply import Box, Supply
 from pbxd.uplink.vocabulary import time_of
 
 if TYPE_CHECKING:
@@ -40,11 +33,7 @@ if TYPE_CHECKING:
     from pbxd.uplink.ledger import Ledger
 
 TICK = 1.0  # s between two looks
-SETTLE = 120.0  # s after a quarter of an hour until it is taken; calls that end later change it, and it goes up again
-SPOOL = 14 * 86_400.0  # s of statistics that are kept for an uplink that is down
-REVISED = 90_000.0  # s for which quarters may change: a day, in which a caller may come back, and an hour
 AGAIN = 3600.0  # s between two looks at whether quarters that were sent have changed
-AT_ONCE = 16  # quarters in one look
 STALE = 60.0  # s without a word of the link after which its status says nothing
 STOPS = (
     "remote administration by the vendor", "graphical reports at the vendor", "support sessions", "offers of updates and notices",
@@ -52,31 +41,6 @@ STOPS = (
 HOW_TO_ENROL = "enrol: pbxctl uplink enrol TOKEN"
 log = structlog.get_logger("pbxd.uplink")
 T = TypeVar("T")
-
-
-class Box(Protocol):
-    """What is asked of the daemon."""
-
-    @property
-    def config(self) -> Config:
-        """The configuration in force."""
-
-    @property
-    def queries(self) -> Queries:
-        """The store of statistics, for reading."""
-
-    @property
-    def report_settings(self) -> ReportSettings:
-        """What reports are made with."""
-
-    def status(self) -> dict[str, Any]:
-        """State of every part."""
-
-    def trunks(self) -> dict[str, str]:
-        """Reachability of each trunk."""
-
-    async def doctor(self) -> list[dict[str, str]]:
-        """The usual faults."""
 
 
 class UplinkService:
@@ -95,6 +59,7 @@ class UplinkService:
         self._lock = asyncio.Lock()  # one at a time with the ledger
         self._health_due = self._again_due = 0.0  # monotonic
         self._wake = asyncio.Event()
+        self.supply = Supply(box, self._do, lambda: self.ledger, clock)
         self._candidate: bytes | None = None  # the private key that an enrolment under way is for
 
     @property
@@ -139,16 +104,17 @@ class UplinkService:
         await self._do(lambda ledger: ledger.fold(self.state))
         if not self.on:
             return
-        await self._config()
+        await self.supply.config(self.tickets(), self.messages())
         if self.sharing:
-            await self._stats()
+            await self.supply.stats()
         now = time.monotonic()
         if now >= self._health_due:
             self._health_due = now + self._box.config.uplink.health_every
-            await self._health()
+            await self.supply.health()
         if now >= self._again_due:
             self._again_due = now + AGAIN
-            await self._revise()
+            if self.sharing:
+                await self.supply.revise()
             keep = self._box.config.uplink.keep_bodies
             if keep is not None:
                 await self._do(lambda ledger: ledger.shred(keep))
@@ -158,8 +124,12 @@ class UplinkService:
         self.enrolment = Enrolment.read(self.outbox)
         if self.enrolment is None:
             return False
-        async with self._lock:
-            self._ledger = await asyncio.to_thread(self._opened)
+        try:
+            async with self._lock:
+                self._ledger = await asyncio.to_thread(self._opened)
+        except UplinkError:
+            self._forbid()  # of a ledger that was changed, or cannot be read, nothing leaves
+            raise
         return True
 
     def _opened(self) -> Ledger:
@@ -287,67 +257,6 @@ class UplinkService:
         """Put down that a message came down."""
         line = {"what": "message", "id": name, "size": len(note), "sha256": hashlib.sha256(note).hexdigest()}
         await self._do(lambda ledger: ledger.append(line))
-
-    # What is queued
-
-    async def _queue(self, entry: Entry) -> None:
-        await self._do(lambda ledger: ledger.queue(entry))
-
-    async def _config(self) -> None:
-        entry = gate.config(
-            self._box.config, self._box.report_settings, __version__, tickets=self.tickets(), messages=self.messages()
-        )
-        last = self.ledger.book.last.get("config")
-        if last is None or last.sha256 != hashlib.sha256(entry.body).hexdigest():
-            await self._queue(entry)
-
-    def _own(self) -> Callable[[str], bool]:
-        """Which numbers are the site's own."""
-        site = self._box.config.site
-        phones, own = frozenset(site.phones.values()), Site(extensions=site.extensions)
-        return lambda number: number in phones or own.is_extension(number)
-
-    def _since(self) -> int:
-        """The slot behind which statistics go up: the last that was queued, or in which it was switched on, or two weeks ago."""
-        book = self.ledger.book
-        on = [time_of(at).timestamp() for value, at in book.switches.values() if value == "true"]
-        return max(
-            max(book.slots, default=0),
-            *(int(at * 1_000_000) // SLOT for at in on),
-            int((self._clock() - SPOOL) * 1_000_000) // SLOT,
-        )
-
-    async def _stats(self) -> None:
-        before = int((self._clock() - SETTLE) * 1_000_000) // SLOT
-        for _ in range(AT_ONCE):
-            found = await next_quarter(self._box.queries, self._since(), before)
-            if found is None:
-                break
-            await self._queue(gate.stats(found, self._own()))
-        oldest = (self._clock() - SPOOL) * 1_000_000 // SLOT
-        old = [item for item in self.ledger.outbox.waiting() if item.slot is not None and item.slot < oldest]
-        if old:
-            await self._do(lambda ledger: ledger.destroy(old, f"older than {SPOOL / 86_400:.0f} days", self.state))
-
-    async def _revise(self) -> None:
-        """Queue again the quarters of the last day that calls which ended later have changed."""
-        if not self.sharing:
-            return
-        first = int((self._clock() - REVISED) * 1_000_000) // SLOT
-        for slot, sha256 in list(self.ledger.book.slots.items()):
-            if slot < first:
-                continue
-            entry = gate.stats(await quarter(self._box.queries, slot), self._own())
-            if hashlib.sha256(entry.body).hexdigest() != sha256:
-                await self._queue(entry)
-
-    async def _health(self) -> None:
-        config = self._box.config
-        store = database_path(config.statistics.database)
-        folders = {"outbox": self.outbox, "communications": config.comms.folder}
-        folders |= {"statistics": store.parent} if store is not None else {}
-        content = vitals.measure(self._box.status(), await self._box.doctor(), self._box.trunks(), folders)
-        await self._queue(gate.health(content))
 
     # What is shown
 

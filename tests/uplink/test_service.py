@@ -22,6 +22,7 @@ from pbxd.uplink.notes import Verifier
 from tests.hub.running import Hub
 from tests.running import Running
 from tests.uplink.boxes import GROUP, USER
+from tests.uplink.canaries import CANARIES, files, searched
 
 UPLINK = """
 uplink:
@@ -215,3 +216,41 @@ async def test_a_wrong_token_is_told(box: UplinkBox) -> None:
     assert done.returncode == 1
     assert "token" in done.stderr
     assert box.status()["enrolled"] is None
+
+
+async def test_P3_what_people_say_and_leave_stays_on_the_box(open_folder: Path, hub: Hub, journals: Path) -> None:
+    """Canaries in calls, voicemail, recordings, chats and keys of a running box; everything that the hub has is searched."""
+    box = UplinkBox(open_folder, hub)
+    for name in (
+        "voicemail/default/101/INBOX/msg0000.txt",
+        "comms/object",
+        "comms/chat.db",
+        "spool/call.wav",
+        "keys/comms.key",
+    ):
+        path = open_folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(CANARIES))
+    box.plain += f"""
+voicemail: {{spool: {open_folder}/voicemail}}
+comms: {{folder: {open_folder}/comms, key_file: {open_folder}/keys/comms.key}}
+recording: {{spool: {open_folder}/spool}}
+"""
+    box.configure()
+    lines = (journals / "queue.csv").read_bytes()
+    lines = lines.replace(b"Phone 103", CANARIES[2].encode()).replace(b'"103"', f'"{CANARIES[0]}"'.encode())
+    try:
+        box.start()
+        with box.journal.open("ab") as journal:
+            journal.write(lines)
+        wait_until(lambda: box.calls() > 0, "the calls to be in the store")
+        await enrolled(box)
+        box.start_link()
+        box.becomes(connected=True, waiting=0)
+        store = b"".join(path.read_bytes() for path in files(open_folder / "state"))
+        assert searched(store)  # they are in the store, and the search finds them there
+        assert (
+            searched(b"".join(path.read_bytes() for folder in (box.outbox, hub.folder) for path in files(folder))) == []
+        )
+    finally:
+        box.kill()
