@@ -102,6 +102,10 @@ def _stored(stored: dict[str, Any]) -> Finding:
 
 def support(status: dict[str, Any]) -> Finding:
     """What the vendor has been let in to, and what it waits for."""
+    if status["disputed"]:
+        return Finding(
+            "support", "fault", status["disputed"], "keep both; `pbxctl uplink verify` with a checkpoint from elsewhere"
+        )
     if status["open"] and not status["listening"]:
         remedy = "see pbxd's log; `pbxctl support end` ends the ticket"
         return Finding("support", "warning", f"ticket {status['ticket']} is open, and nobody can come in by it", remedy)

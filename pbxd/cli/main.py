@@ -93,6 +93,7 @@ def status_lines(found: dict[str, Any]) -> list[str]:
         f"store    {store['calls']} calls in {store['path']}, commit lag {journal['lag']:.2f} s",
         f"voicemail {voicemail.line(found['voicemail'])}",
         f"uplink   {uplink.line(found['uplink'])}",
+        f"support  {support.line(found['support'])}",
         f"disk     {disk['free'] / 2**30:.1f} GiB free in {disk['path']}",
     ]
 

@@ -33,6 +33,14 @@ def seconds_of(text: str) -> float:
         raise SupportError(f"{text!r} is no time; write 30min or 2h") from error
 
 
+def line(found: dict[str, Any]) -> str:
+    """Support's status on one line."""
+    if not found["open"]:
+        waiting = found["proposals_waiting"]
+        return "nobody can come in" + (f"; {waiting} proposed changes wait for your answer" if waiting else "")
+    return f"ticket {found['ticket']} ({found['scope']}) is open until {when(found['until'])}, {found['sessions']} sessions"
+
+
 def when(at: float) -> str:
     """A time as people here read it."""
     return f"{datetime.fromtimestamp(at).astimezone():%Y-%m-%d %H:%M:%S}"

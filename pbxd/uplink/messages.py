@@ -66,6 +66,7 @@ class Messages:
         self._rows: list[dict[str, Any]] | None = None  # the file's, once it was read
         self._checkpoint, self._clock = checkpoint, clock
         self.refused = 0  # since the start
+        self.disputed = ""  # what is wrong with the vendor's latest view of our ledger
 
     def all(self) -> list[dict[str, Any]]:
         """Every message: `id`, `kind`, `at`, `state` (shown, hidden, proposal, refused), `word`, `detail`, `message`."""
@@ -142,7 +143,8 @@ class Messages:
                     else ("refused", "uplink.offers is refuse")
                 )
             case _:
-                wrong = self._checkpoint(message["size"], message["root"])
+                wrong = await asyncio.to_thread(self._checkpoint, message["size"], message["root"])
+                self.disputed = wrong
                 return "shown", wrong or "the vendor's view of the ledger is ours"
 
 

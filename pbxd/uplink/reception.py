@@ -15,6 +15,7 @@ from pbxd.uplink.outbox import DOWN, SUPPORT
 from pbxd.uplink.support import clerk
 from pbxd.uplink.support.clerk import Clerk
 from pbxd.uplink.support.desk import Desk, Ledger
+from pbxd.uplink.witness import dispute
 
 LOOK = 2.0  # s between looks for messages
 
@@ -42,15 +43,17 @@ class Reception:
         self,
         host: Host,
         uplink: Uplink,
-        checkpoint: Callable[[int, str], str] = lambda _size, _root: "",
     ) -> None:
-        """`checkpoint`: what is wrong with the vendor's view of the ledger."""
         self.uplink = uplink
         rules = host.config.uplink
         self.outbox: Path = rules.outbox
         self.administration = Administration(host)
         self.messages = Messages(
-            rules.support, self.administration, uplink, lambda: host.config.uplink, checkpoint=checkpoint
+            rules.support,
+            self.administration,
+            uplink,
+            lambda: host.config.uplink,
+            checkpoint=lambda size, root: dispute(self.outbox, size, root),
         )
         self.desk = Desk(Clerk(host, self.administration), uplink, self._authority, socket=self.outbox / SUPPORT)
 
@@ -65,6 +68,7 @@ class Reception:
             **self.desk.status(),
             "proposals_waiting": sum(one.state == "asked" for one in proposals),
             "proposals_in_force": sum(one.state == "applied" for one in proposals),
+            "disputed": self.messages.disputed,
             "messages_refused": self.messages.refused,
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import uuid
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pbxd.config.overlay import Change, difference, file_of, refused, tree_of
 from pbxd.config.schema import Config
 from pbxd.errors import ConfigError
 from pbxd.uplink.administration import worse
+from pbxd.uplink.merkle import Frontier, leaf_hash
 from pbxd.uplink.notes import Signer
 from tests.uplink.support.rig import BOX, Rig, at
 
@@ -211,3 +213,21 @@ def test_notices_can_be_turned_off_but_for_security(rig: Rig) -> None:
         rig.send({name: value for name, value in note().items() if name not in ("title", "text", "topic")} | offer)
         states = [(one["kind"], one["state"]) for one in rig.inbox(count + 3)[count:]]
         assert states == [("notice", "hidden"), ("notice", "shown"), ("offer-update", "refused")]
+
+
+def test_the_vendors_view_of_the_ledger_is_compared(rig: Rig) -> None:
+    count = len(rig.ask("/v1/uplink/messages")["messages"])
+    lines = (rig.outbox / "ledger").read_bytes().splitlines(keepends=True)[:2]
+    tree = Frontier()
+    for line in lines:
+        tree.append(leaf_hash(line))
+    head = {name: value for name, value in note().items() if name not in ("title", "text", "topic")}
+    views = [(2, tree.root()), (2, bytes(32)), (10_000_000, bytes(32))]
+    for size, root in views:
+        view = {"kind": "checkpoint", "size": size, "root": base64.b64encode(root).decode()}
+        rig.send({**head, "id": str(uuid.uuid4()), **view})
+    details = [one["detail"] for one in rig.inbox(count + 3)[count:]]
+    assert details[0] == "the vendor's view of the ledger is ours"
+    assert "ARE NOT THOSE" in details[1]
+    assert "lines were cut off" in details[2]
+    assert next(one for one in rig.ask("/v1/doctor")["findings"] if one["check"] == "support")["state"] == "fault"
