@@ -66,10 +66,15 @@ def file_of(entries: Iterable[tuple[str, list[Change]]]) -> str:
     lines = [
         "# Written by pbxd: changes that were proposed and that you accepted. Read after all other files.",
         "# Take one back: pbxctl uplink proposal undo ID",
-        *(f"# {title}" for title, _ in entries),
+        *(f"# {printable(title)}" for title, _ in entries),
     ]
     tree = tree_of(change for _, changes in entries for change in changes)
     return "\n".join(lines) + "\n" + (yaml.safe_dump(tree, sort_keys=False, allow_unicode=True) if tree else "")
+
+
+def printable(text: str) -> str:
+    """What somebody else wrote, as a part of one line: YAML and terminals know more ends of lines than the line feed."""
+    return "".join(one if one.isprintable() else "?" for one in text)
 
 
 def parse_value(text: str) -> Any:  # noqa: ANN401 - whatever was written
@@ -96,7 +101,7 @@ def difference(before: Config, after: Config, *, hidden: frozenset[str] = frozen
 
 def _shown(config: Config, key: str) -> str:
     value = value_of(config, key)
-    text = json.dumps(value, ensure_ascii=False, default=_plain)
+    text = printable(json.dumps(value, ensure_ascii=False, default=_plain))
     return text if len(text) <= FOLDED else text[: FOLDED - 1] + "…"
 
 

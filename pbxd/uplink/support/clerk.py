@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from pbxd.config.overlay import Change, parse_value
+from pbxd.config.overlay import Change, parse_value, printable
 from pbxd.config.schema import Config
 from pbxd.errors import ConfigError, SupportError
 from pbxd.uplink.administration import Administration
 from pbxd.uplink.support import views
 from pbxd.uplink.support.ticket import Ticket
 from pbxd.uplink.support.words import CHANGING, Command, vocabulary
+from pbxd.uplink.vocabulary import LONGEST_LINE
+from pbxd.uplink.vocabulary import path as vocabulary_path
+from pbxd.uplink.vocabulary import plain as vocabulary_value
 
 
 class Host(Protocol):
@@ -82,9 +85,11 @@ class Clerk:
         path, text, *reason = command.arguments
         try:
             change = Change(path, parse_value(text))
-        except ConfigError as error:
-            raise SupportError(str(error)) from error
-        made = await self._administration.propose(source, person, " ".join(reason), (change,))
+            vocabulary_path(change.path)
+            vocabulary_value(change.value)
+        except (ConfigError, ValueError) as error:
+            raise SupportError(f"propose: {error}") from error
+        made = await self._administration.propose(source, person, printable(" ".join(reason))[:LONGEST_LINE], (change,))
         if made.state != "asked":
             raise SupportError(f"proposal {made.id} is {made.state}: {made.why}")
         return f"proposal {made.id} waits for the customer's answer\n" + "\n".join(made.difference)

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from pbxd.config.overlay import printable
 from pbxd.errors import SupportError, UplinkError
 from pbxd.uplink.support import host_key
 from pbxd.uplink.support.admission import Admission, Refusal, admit
@@ -255,7 +256,7 @@ class Desk:
         if number > MOST_SESSIONS:
             raise SupportError(f"{MOST_SESSIONS} sessions of one ticket: open another one")
         person = str(facts["person"])
-        told = {"session": number, "person": person, "what": printable(str(facts["what"]))}
+        told = {"session": number, "person": person, "what": printable(str(facts["what"]))[:LONGEST_WHAT]}
         self.tickets.log(ticket.id, "begin", **told)
         await self._ledger.event("support-begin", {"ticket": ticket.id, "scope": ticket.scope, **told})
         self._sessions[number] = person
@@ -263,7 +264,7 @@ class Desk:
         return {"session": number, "ticket": ticket.id, "path": str(self.tickets.recording(ticket.id, number))}
 
     async def _ended(self, ticket: Ticket, facts: dict[str, Any]) -> dict[str, Any]:
-        await self._finish(ticket.id, int(facts["session"]), printable(str(facts["why"])))
+        await self._finish(ticket.id, int(facts["session"]), printable(str(facts["why"]))[:LONGEST_WHAT])
         return {}
 
     async def _finish(self, name: str, number: int, why: str) -> None:
@@ -289,8 +290,3 @@ class Desk:
         if number not in self._sessions:
             raise SupportError("there is no such session")
         return {"text": await self._clerk.answer(ticket, self._sessions[number], command)}
-
-
-def printable(text: str) -> str:
-    """What somebody else wrote, as a line of a log and of the ledger."""
-    return "".join(one if one.isprintable() else "?" for one in text)[:LONGEST_WHAT]

@@ -19,6 +19,7 @@ from pbxd.uplink.support.words import Lines, Prompt, Unknown, understand
 
 log = logging.getLogger("pbxd.uplink.support")
 PROMPT = b"pbxd> "
+MOST_EARLY = 64 * 1024  # bytes that are kept until the recording has begun
 WAITING = 64  # lines typed ahead; more are refused
 NO_RECORDING = 74  # exit status: EX_IOERR of sysexits.h
 
@@ -39,6 +40,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._queue: asyncio.Queue[str] = asyncio.Queue(WAITING)
         self._task: asyncio.Task[None] | None = None
         self._why = "the person left"
+        self._early, self._early_end = bytearray(), False  # what the person said before the recording had begun
 
     def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
         """The channel is open."""
@@ -68,7 +70,10 @@ class Session(asyncssh.SSHServerSession[bytes]):
 
     def data_received(self, data: bytes, _datatype: Any) -> None:  # noqa: ANN401
         """What the person typed."""
-        if self._command is not None or self._cast is None:
+        if self._command is not None:
+            return
+        if self._cast is None:
+            self._early += data[: MOST_EARLY - len(self._early)]
             return
         try:
             self._typed(self._cast, data)
@@ -94,6 +99,9 @@ class Session(asyncssh.SSHServerSession[bytes]):
 
     def eof_received(self) -> bool:
         """The person says no more; what was said is still answered."""
+        if self._cast is None:
+            self._early_end = True
+            return True
         for line in self._lines.ended():
             self._say(line)
         if self._shell is None and self._command is None:
@@ -155,6 +163,10 @@ class Session(asyncssh.SSHServerSession[bytes]):
             "env": {"TERM": self._term or "dumb"},
         }
         self._cast = Cast(Path(begun["path"]), header)
+        if self._early:
+            self._typed(self._cast, bytes(self._early))
+        if self._early_end:
+            self.eof_received()
 
     async def _serve(self) -> int:
         if self._command is not None:
@@ -193,14 +205,14 @@ class Session(asyncssh.SSHServerSession[bytes]):
 
     async def _answer(self, line: str) -> int:
         """Carry out one line and show the answer; its exit status."""
+        if self._cast is not None and self._command is not None:
+            self._cast.typed(line.encode() + b"\r\n")
         command = understand(line, self._scope)
         if command is None:
             return 0
         if isinstance(command, Unknown):
             self._show_text(command.message)
             return 2
-        if self._cast is not None and self._command is not None:
-            self._cast.typed(line.encode() + b"\r\n")
         try:
             answer = await self._core.ask(
                 "word", session=self._number, word=command.word, arguments=list(command.arguments)

@@ -14,6 +14,8 @@ from pbxd.uplink.files import append_line, lines_of, make_folder, read_json, wri
 from pbxd.uplink.support.cast import SUFFIX
 from pbxd.uplink.support.ticket import ID, Reason, Scope, Ticket, as_json, from_json
 
+MARK = "open"  # a file that is there while a ticket may be open: to take it away needs no room on the disk
+
 
 class Tickets:
     """All that this box has had."""
@@ -26,8 +28,14 @@ class Tickets:
         """Each by its id, the oldest first. UplinkError if one cannot be read."""
         if not self.folder.is_dir():
             return {}
-        found = [from_json(read_json(path)) for path in self.folder.glob("*/ticket.json")]
+        found = [self._as_it_stands(from_json(read_json(path))) for path in self.folder.glob("*/ticket.json")]
         return {one.id: one for one in sorted(found, key=lambda one: (one.opened, one.id))}
+
+    def _as_it_stands(self, ticket: Ticket) -> Ticket:
+        """A ticket whose mark is gone is over, whatever else could be written of it."""
+        if ticket.ended is not None or (self.folder / ticket.id / MARK).exists():
+            return ticket
+        return replace(ticket, ended=min(ticket.until, self._clock()), why="it was ended, and the disk was full")
 
     def find(self, name: str) -> Ticket:
         """One by its id. SupportError if there is none such."""
@@ -42,12 +50,14 @@ class Tickets:
         ticket = Ticket(secrets.token_hex(8), scope, reason, note, by, now, now + seconds)
         make_folder(self.folder)
         make_folder(self.folder / ticket.id)
+        write_whole(self.folder / ticket.id / MARK, "")
         self._write(ticket)
         self.log(ticket.id, "opened", by=by, scope=scope, reason=reason, until=ticket.until, note=note)
         return ticket
 
     def end(self, ticket: Ticket, why: str) -> Ticket:
-        """It is not open any more."""
+        """It is not open any more, also if nothing more can be written. UplinkError if it could not be."""
+        (self.folder / ticket.id / MARK).unlink(missing_ok=True)
         ended = replace(ticket, ended=self._clock(), why=why)
         self._write(ended)
         return ended

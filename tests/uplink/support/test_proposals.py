@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from lab.asterisk import wait_until
 from pbxd.config.load import load
@@ -149,6 +150,12 @@ def test_a_file_of_accepted_changes_with_the_customers_own_keys_is_refused(tmp_p
     with pytest.raises(ConfigError) as raised:
         load(tmp_path / "pbxd.yaml")
     assert [problem.partition(": ")[0] for problem in raised.value.problems] == [f"{accepted}:2", f"{accepted}:3"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\x85", "\u2028", "\u2029"])
+def test_a_reason_cannot_become_a_key(end: str) -> None:
+    text = file_of([(f"because{end}log: {{level: debug}}", [Change("site.trunks", ["x"])])])
+    assert yaml.safe_load(text) == {"site": {"trunks": ["x"]}}
 
 
 def test_what_is_the_customers_own() -> None:

@@ -55,6 +55,21 @@ def test_the_recording_is_what_was_shown_and_the_ledger_has_its_sum(rig: Rig) ->
         assert told[-1]["sha256"] == end["sha256"]
 
 
+def test_lines_may_come_without_a_terminal_and_at_once(rig: Rig) -> None:
+    with rig.ticket() as ticket:
+        rig.certify(ticket)
+        words = rig.ssh_words(ticket, "-T", "")[:-1]
+        done = subprocess.run(
+            words, capture_output=True, text=True, check=False, input="live\nnonsense\nlive", timeout=60
+        )
+        assert done.returncode == 0, done
+        assert [line.partition(",")[0].partition(":")[0] for line in done.stdout.splitlines()] == [
+            "calls 0",
+            "nonsense",
+            "calls 0",
+        ]
+
+
 def test_each_piece_is_on_the_disk_before_it_is_shown(rig: Rig, tmp_path: Path) -> None:
     with rig.ticket() as ticket:
         (pid,) = processes("pbxd.uplink.support")
