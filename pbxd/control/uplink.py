@@ -46,7 +46,10 @@ class UplinkRoutes:
 
     async def entry(self, request: Request) -> Response:
         """GET /v1/uplink/entries/{number}: its bytes"""
-        return Response(self._subject.uplink.body(request.path_params["number"]), media_type="application/json")
+        wanted = request.path_params["number"]
+        if not wanted.isdecimal():
+            raise ControlError(f"{wanted!r} is no number of an entry")
+        return Response(self._subject.uplink.body(int(wanted)), media_type="application/json")
 
     async def ledger(self, request: Request) -> Response:
         """GET /v1/uplink/ledger?start=&limit=: its lines, from line `start` on"""
@@ -111,7 +114,7 @@ def routes(subject: Subject) -> list[Route]:
     return [
         Route("/v1/uplink", own.status),
         Route("/v1/uplink/preview", own.preview),
-        Route("/v1/uplink/entries/{number:int}", own.entry),
+        Route("/v1/uplink/entries/{number}", own.entry),
         Route("/v1/uplink/ledger", own.ledger),
         Route("/v1/uplink/verify", own.verify, methods=["POST"]),
         Route("/v1/uplink/on", own.on, methods=["POST"]),

@@ -59,6 +59,7 @@ class Link:
     def __init__(self, outbox: Path, state: Path) -> None:
         self.outbox = Outbox(outbox)
         self.place = Place(state, self.outbox)
+        self._meter: Meter | None = None  # of the connection, while there is one
         self._status: dict[str, Any] = {"state": "starting", "pid": os.getpid()}
 
     async def run(self) -> None:
@@ -69,10 +70,14 @@ class Link:
         self.place.open()
         self._watch = Watch(self.outbox.folder)
         running = asyncio.create_task(self._forever())
-        visits = asyncio.create_task(SupportLine(self.outbox, self.place, self._watch).run())
+        line = SupportLine(self.outbox, self.place, self._watch)
+        visits = asyncio.create_task(line.run())
         ends = [asyncio.create_task(self._off()), asyncio.create_task(stop.wait())]
         try:
             await asyncio.wait([running, visits, *ends], return_when=asyncio.FIRST_COMPLETED)
+            for meter in (self._meter, line.meter):
+                if meter is not None:
+                    meter.cut()  # before anything else, which may wait for the disk
             for task in (running, visits, *ends):
                 task.cancel()
             await asyncio.wait([running, visits, *ends])
@@ -135,13 +140,15 @@ class Link:
         now = time.time()
         identity = Identity.read(self.outbox.folder, self.place.certificate())
         connection = await dial(settings, BOX_USER, identity, now)
-        meter = Meter(connection)
+        meter = self._meter = Meter(connection)
         since = time_text(datetime.now(UTC))
         try:
             await self._talk(settings, connection, meter)
         finally:
+            meter.cut()
             connection.abort()
             _, sent, received = meter.read()
+            self._meter = None
             meter.close()
             self.place.say("connection", since=since, sent=sent, received=received)
             self.place.sync()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -166,6 +167,11 @@ class Meter:
         values = TCP_INFO.unpack(raw.ljust(TCP_INFO.size, b"\0"))
         return values[0] == ESTABLISHED, values[-2] - values[-1], values[28]
 
+    def cut(self) -> None:
+        """End the connection at once, whatever is on its way; it can be read still."""
+        with contextlib.suppress(OSError):  # it has ended already
+            self._socket.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
-        """The connection ends at last."""
+        """Read it no more."""
         self._socket.close()

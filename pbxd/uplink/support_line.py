@@ -33,6 +33,7 @@ class SupportLine:
     def __init__(self, outbox: Outbox, place: Place, watch: Watch) -> None:
         self._folder, self._place, self._watch = outbox.folder, place, watch
         self._socket = outbox.folder / SUPPORT
+        self.meter: Meter | None = None  # of the connection, while there is one
 
     async def run(self) -> None:
         """Hold one whenever the socket is there, for ever."""
@@ -58,6 +59,7 @@ class SupportLine:
         now = time.time()
         connection = await dial(settings, SUPPORT_USER, Identity.read(self._folder, self._place.certificate()), now)
         meter, since = Meter(connection), time_text(datetime.now(UTC))
+        self.meter = meter
         ended = asyncio.ensure_future(connection.wait_closed())
         try:
             # asyncssh's own forwarding loses what the socket says before the channel is open, and an SSH server speaks first.
@@ -71,6 +73,7 @@ class SupportLine:
                     raise HubAway("the support connection to the hub ended")
         finally:
             connection.abort()
+            self.meter = None
             _, sent, received = meter.read()
             meter.close()
             self._place.say("connection", since=since, sent=sent, received=received)

@@ -16,6 +16,7 @@ import pytest
 
 from lab.asterisk import wait_until
 from lab.tree import environment
+from pbxd.uplink.support.words import CHANGING, LOOKING
 from tests.uplink.support.rig import Rig, processes, read_until, say
 
 LONG = "86399.25"  # an argument of sleep that nobody else has
@@ -53,6 +54,21 @@ def test_the_recording_is_what_was_shown_and_the_ledger_has_its_sum(rig: Rig) ->
         told = rig.ledger()
         assert [line["event"] for line in told[-2:]] == ["support-begin", "support-end"]
         assert told[-1]["sha256"] == end["sha256"]
+
+
+def test_no_word_tells_who_called(rig: Rig, journals: Path) -> None:
+    rig.pbxd.append(journals / "inbound.csv", journals / "queue.csv")
+    wait_until(lambda: rig.ask("/v1/status")["store"]["calls"] >= 2, "both calls")
+    told = rig.pbxd.ctl("calls", "list").stdout
+    assert "4930123" in told
+    with rig.ticket("configure") as ticket:
+        rig.certify(ticket)
+        text = "".join(f"{word}\n" for word in {**LOOKING, **CHANGING} if word not in ("exit", "propose"))
+        words = rig.ssh_words(ticket, "-T", "")[:-1]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, input=text, timeout=60)
+        assert "pbxd_calls" in done.stdout
+        for canary in ("4930123", "Zoë", "Outside", "555117"):
+            assert canary not in done.stdout
 
 
 def test_lines_may_come_without_a_terminal_and_at_once(rig: Rig) -> None:
