@@ -211,3 +211,17 @@ def test_the_clock_of_a_ticket_cannot_be_stretched(rig: Rig) -> None:
         assert rig.pbxd.ctl("support", "open", "--scope", "diagnose", "--reason", "request", *words).returncode == 1
     done = rig.pbxd.ctl("support", "open", "--scope", "diagnose", "--reason", "curiosity")
     assert "the reasons are request" in done.stderr
+
+
+def test_the_end_of_its_time_ends_a_session(rig: Rig) -> None:
+    for length in ("5s", "30s", "300s"):  # a slow machine may take longer than the first to listen
+        done = rig.pbxd.ctl("support", "open", "--scope", "shell", "--reason", "request", "--yes", "--for", length)
+        if done.returncode == 0:
+            break
+    ticket = rig.ask("/v1/support")["tickets"][-1]["id"]
+    with rig.shell(ticket) as person:
+        assert person.wait(310) == 255
+    wait_until(lambda: bool(rig.events(ticket, "ended")), "the ticket's end in its log")
+    assert rig.shown(ticket)["state"] == "expired"
+    assert not rig.socket.exists()
+    assert not processes("pbxd.uplink.support")
