@@ -47,6 +47,7 @@ from pbxd.stats.report import Report
 from pbxd.stats.reports import Reports
 from pbxd.stats.writer import Writer
 from pbxd.supervise import supervise
+from pbxd.uplink.reception import Reception
 from pbxd.uplink.service import UplinkService
 from pbxd.voice import VoiceQuality
 from pbxd.watchers import Watchers
@@ -80,6 +81,8 @@ class Daemon:
         self.communications = CommunicationServices(config, credentials, self.ami, self.live_state)
         self.ami.handlers = self._handlers()
         self.uplink = UplinkService(self)
+        self.reception = Reception(self, self.uplink)
+        self.uplink.tickets, self.uplink.messages = self.reception.desk.told, self.reception.messages.told
 
     def _handlers(self) -> dict[str, Callable[[Message], None]]:
         """What is done at each AMI event."""
@@ -139,7 +142,7 @@ class Daemon:
                     self.ami.last_error = "no secret is set: see ami.secret_file"
                 parts |= {"reconcile": self._reconcile, "rollups": self.figures.run, "reports": self.scheduler.run}
                 parts["uplink"] = self.uplink.run
-                parts |= self.communications.parts()
+                parts |= self.communications.parts() | self.reception.parts()
                 running = [tasks.create_task(supervise(name, run), name=name) for name, run in parts.items()]
                 running.append(tasks.create_task(self._watchdog()))
                 serving = tasks.create_task(self._until_stopped(server))
@@ -211,6 +214,16 @@ class Daemon:
                     log.info("Asterisk cannot tell its channels now", error=str(error))
                     continue
                 self.ingest.channels_alive([row.get("Uniqueid") for row in rows], int(asked * 1_000_000))
+
+    @property
+    def asterisk_connected(self) -> bool:
+        """Whether the AMI session is up."""
+        return self.ami.connected
+
+    def whereabouts(self) -> dict[str, Any]:
+        """Where who wants to look at this box finds what."""
+        kept = self.communications.comms is not None
+        return {"config": str(self.path), "credentials": str(self.credentials or ""), "pid": os.getpid(), "kept": kept}
 
     @property
     def writer(self) -> Writer:

@@ -154,6 +154,27 @@ def chat(status: dict[str, Any] | None) -> Finding:
     return ok("chat", f"{status['messages']} messages in {status['rooms']} rooms, {status['waiting']} wait for a phone")
 
 
+def support(status: dict[str, Any]) -> Finding:
+    """What the vendor has been let in to, and what it waits for."""
+    if status["disputed"]:
+        return Finding(
+            "support", "fault", status["disputed"], "keep both; `pbxctl uplink verify` with a checkpoint from elsewhere"
+        )
+    if status["open"] and not status["listening"]:
+        remedy = "see pbxd's log; `pbxctl support end` ends the ticket"
+        return Finding("support", "warning", f"ticket {status['ticket']} is open, and nobody can come in by it", remedy)
+    if status["open"]:
+        until = time.strftime("%Y-%m-%d %H:%M", time.localtime(status["until"]))
+        detail = f"ticket {status['ticket']} ({status['scope']}) is open until {until}, {status['sessions']} sessions"
+        return ok("support", detail)
+    if status["proposals_waiting"]:
+        remedy = "`pbxctl uplink proposals` shows them"
+        return Finding(
+            "support", "warning", f"{status['proposals_waiting']} proposed changes wait for your answer", remedy
+        )
+    return ok("support", "nobody can come in")
+
+
 def uplink(status: dict[str, Any]) -> Finding:
     """The link to the vendor: it is the customer's choice, so that one that is off is no fault."""
     if status["enrolled"] is None:

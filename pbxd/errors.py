@@ -59,6 +59,10 @@ PbxdError
 │   ├── LedgerError        the ledger of what left cannot be read or written: then nothing leaves
 │   │   ├── LedgerFull     the disk is full
 │   │   └── LedgerBroken   it was changed: a line is not what the checkpoints say
+│   ├── SupportError       a support ticket or session is refused or cannot be
+│   │   └── RecordingStopped   a session's recording cannot be written: the session is refused or ended
+│   ├── ProposalError      a proposed change is not there, or cannot be answered so
+│   ├── MessageRefused     a message from the vendor is not one of this box, now; `word` is why
 │   ├── HubAway            nobody answers, or the connection ended: to be tried again
 │   ├── HubRefused         the hub does not take our sign-in, enrolment or words; `why` is its word
 │   └── HubUntrusted       who answers is not the hub whose key is pinned
@@ -313,6 +317,26 @@ class LedgerFull(LedgerError):
 
 class LedgerBroken(LedgerError):
     """A line of the ledger, or its order, is not what was signed."""
+
+
+class SupportError(UplinkError):
+    """A support ticket or session is refused or cannot be; the message says why."""
+
+
+class RecordingStopped(SupportError):
+    """The recording of a session cannot be written. Then nothing is shown, and the session is refused or ended."""
+
+
+class ProposalError(UplinkError):
+    """A proposed change of the configuration is not there, or cannot be answered so; the message says why."""
+
+
+class MessageRefused(UplinkError):
+    """A message from the vendor is not acted on. `word` says why in one word, the message in a sentence."""
+
+    def __init__(self, word: str, detail: str) -> None:
+        super().__init__(detail)
+        self.word = word
 
 
 class HubAway(UplinkError):

@@ -24,6 +24,8 @@ COUNTERS = {  # in the status -> name, help
     ("voice", "written"): ("pbxd_voice_reports", "reports of voice quality written into the journal"),
     ("voice", "failed"): ("pbxd_voice_reports_failed", "those that could not be written"),
     ("agi", "faults"): ("pbxd_agi_faults", "FastAGI peers that broke the protocol"),
+    ("support", "refused"): ("pbxd_support_refused", "certificates that were refused at the door of support"),
+    ("support", "messages_refused"): ("pbxd_messages_refused", "messages of the vendor that were refused"),
     ("ami", "reconnects"): ("pbxd_ami_reconnects", "times that the AMI session was made again"),
 }
 GAUGES = {
@@ -36,6 +38,9 @@ GAUGES = {
     ("live", "calls"): ("pbxd_live_calls", "calls in progress as AMI tells"),
     ("agi", "running"): ("pbxd_agi_running", "FastAGI sessions in progress"),
     ("agi", "scripts_running"): ("pbxd_agi_scripts_running", "AGI scripts in progress"),
+    ("support", "open"): ("pbxd_support_open", "1 while a support ticket is open"),
+    ("support", "sessions"): ("pbxd_support_sessions", "support sessions in progress"),
+    ("support", "proposals_waiting"): ("pbxd_proposals_waiting", "proposed changes that nobody has answered"),
     ("disk", "free"): ("pbxd_disk_free_bytes", "free space where the store is"),
 }
 

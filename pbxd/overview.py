@@ -22,6 +22,7 @@ from pbxd.settings import zone_of
 from pbxd.stats.engine import database_path
 from pbxd.stats.queries import Queries
 from pbxd.stats.writer import Writer
+from pbxd.uplink.reception import Reception
 from pbxd.uplink.service import UplinkService
 from pbxd.voice import VoiceQuality
 
@@ -38,6 +39,7 @@ class Parts(Protocol):
     scheduler: Scheduler
     voice: VoiceQuality
     communications: CommunicationServices
+    reception: Reception
     uplink: UplinkService
 
     @property
@@ -84,6 +86,7 @@ def status(parts: Parts) -> dict[str, Any]:
         },
         "reports": parts.scheduler.status(),
         **parts.communications.status(),
+        "support": parts.reception.status(),
         "uplink": parts.uplink.status(),
         "voice": {"written": parts.voice.written, "failed": parts.voice.failed},
         "store": {"calls": parts.writer.calls, "path": str(path)},
@@ -120,6 +123,7 @@ async def findings(parts: Parts) -> list[dict[str, str]]:
             doctor.rejects(rejected, parts.ingest.counters.fragments),
             doctor.store(found["journal"], folder),
             *parts.communications.findings(found),
+            doctor.support(found["support"]),
             doctor.uplink(found["uplink"]),
             doctor.disk(folder, config.doctor.disk_low),
             doctor.clock(parts.ami.clock_offset, config.doctor.clock_offset),

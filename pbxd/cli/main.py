@@ -10,7 +10,22 @@ from typing import Annotated, Any
 import typer
 
 from pbxd import __version__
-from pbxd.cli import agi, calls, chat, people, recorder, recordings, report, stats, uplink, vault, voicemail
+from pbxd.cli import (
+    agi,
+    calls,
+    chat,
+    people,
+    policy,
+    proposals,
+    recorder,
+    recordings,
+    report,
+    stats,
+    support,
+    uplink,
+    vault,
+    voicemail,
+)
 from pbxd.cli.client import DEFAULT_SOCKET, Client
 from pbxd.errors import PbxdError
 
@@ -33,6 +48,9 @@ app.add_typer(
     help="The link to the vendor: status, preview, ledger, verify, on, off, destroy-unsent, enrol.",
 )
 app.add_typer(voicemail.app, name="voicemail", help="Voice messages: list, play, move, forward, delete, greetings.")
+app.add_typer(support.app, name="support", help="Who of the vendor may look: open, list, show, watch, end, replay.")
+app.add_typer(policy.app, name="policy", help="The privacy contract, looked at on this box: verify.")
+proposals.add_to(uplink.app)
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
@@ -84,6 +102,7 @@ def status_lines(found: dict[str, Any]) -> list[str]:
         f"voicemail {voicemail.line(found['voicemail'])}",
         *([f"chat     {chat.line(found['chat'])}"] if found["chat"] else []),
         f"uplink   {uplink.line(found['uplink'])}",
+        f"support  {support.line(found['support'])}",
         f"disk     {disk['free'] / 2**30:.1f} GiB free in {disk['path']}",
     ]
 

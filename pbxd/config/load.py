@@ -15,9 +15,11 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from pbxd.config.overlay import own_keys
 from pbxd.config.people import PersonEntry
 from pbxd.config.schema import Config, Schedule, keys, value_of
 from pbxd.config.secrets import find_password, find_secret
+from pbxd.config.support import VendorRules
 from pbxd.config.voicemail import MailboxEntry
 from pbxd.errors import ConfigError
 
@@ -40,14 +42,18 @@ def load(path: Path, *, credentials: Path | None = None) -> Config:
     return load_with_notes(path, credentials=credentials).config
 
 
-def load_with_notes(path: Path, *, credentials: Path | None = None) -> Loaded:
-    """Like `load`, with the warnings. `credentials` is systemd's $CREDENTIALS_DIRECTORY."""
+def load_with_notes(path: Path, *, credentials: Path | None = None, accepted: Path | None = None) -> Loaded:
+    """Like `load`, with the warnings. `credentials` is systemd's $CREDENTIALS_DIRECTORY.
+
+    `accepted` is read in place of the file of accepted proposals, to try one.
+    """
     problems: list[str] = []
     places: Places = {}
     tree: dict[str, Any] = {}
     files = [path, *sorted((path.parent / "conf.d").glob("*.yaml"))]
     for file in files:
         merge(tree, read(file, places, problems))
+    files += _lay_accepted(accepted or _accepted(tree), tree, places, problems)
     config = check(tree, places, problems, path)
     warnings: list[str] = []
     if config is not None:
@@ -72,6 +78,31 @@ def untold(config: Config, places: Places, path: Path) -> list[str]:
         f"{places.get(key, f'{path}:1')}: {'.'.join(key)}: mail needs reports.mail.host and reports.mail.sender"
         for key in keys_of
     ]
+
+
+def _accepted(tree: dict[str, Any]) -> Path:
+    """Where the file of accepted proposals is, as the customer's own files say; it cannot say so itself."""
+    group = tree.get("uplink")
+    named = group.get("accepted") if isinstance(group, dict) else None
+    return Path(named) if isinstance(named, str) and named.startswith("/") else VendorRules().accepted
+
+
+def _lay_accepted(file: Path, tree: dict[str, Any], places: Places, problems: list[str]) -> list[Path]:
+    """Lay accepted proposals over `tree`; the files that were read."""
+    try:
+        file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return []  # nothing was accepted yet
+    except OSError as error:
+        problems.append(f"{file}:1: cannot be read: {error.strerror}")
+        return []
+    more = read(file, places, problems)
+    problems += [
+        f"{places.get(tuple(key.split('.')), f'{file}:1')}: {key}: only your own files may set it"
+        for key in own_keys(more)
+    ]
+    merge(tree, more)
+    return [file]
 
 
 def by_place(problem: str) -> tuple[str, int, str]:

@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pbxd.config.part import Part, at_start
+from pbxd.config.part import at_start
+from pbxd.config.support import VendorRules
 from pbxd.config.values import AbsolutePath, Address, Duration, Size
 
 HOST_KEY = re.compile(r"(?:@cert-authority )?ssh-ed25519 [A-Za-z0-9+/]{68}(?: [^\n]*)?")
 
 
-class Uplink(Part):
+class Uplink(VendorRules):
     """The link to the vendor. It is made once the box is enrolled, never before."""
 
     enabled: bool = Field(default=True, description="Keep the link up, once the box is enrolled; false is off at once.")

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from pbxd.calls.record import CallRecord, as_json
-from pbxd.control import agi, chat, people, recorder, recordings, uplink, vault, voicemail
+from pbxd.control import agi, chat, people, recorder, recordings, support, uplink, vault, voicemail
 from pbxd.errors import ConfigError, ControlError, OutOfStep, PbxdError
 from pbxd.importing import ImportBatch
 from pbxd.reports.table import as_json as report_json
@@ -40,7 +40,7 @@ class Communications(
     """The services of what people say, leave and write."""
 
 
-class Subject(uplink.Subject, Protocol):
+class Subject(support.Subject, uplink.Subject, Protocol):
     """What the API tells of and acts on: the daemon."""
 
     watchers: Watchers
@@ -159,6 +159,7 @@ class ControlApi:
             *voicemail.routes(self.subject.communications),
             *chat.routes(self.subject.communications),
             *people.routes(self.subject.communications),
+            *support.routes(self.subject),
             *uplink.routes(self.subject),
         ]
         return Starlette(routes=routes, exception_handlers={PbxdError: refuse})

@@ -36,6 +36,7 @@ from pbxd.uplink.notes import Verifier
 from pbxd.uplink.outbox import Outbox
 from pbxd.uplink.place import Place
 from pbxd.uplink.secure import Identity, Meter, dial
+from pbxd.uplink.support_line import SupportLine
 from pbxd.uplink.vocabulary import BOX_USER, UPLINK_SUBSYSTEM, time_of, time_text
 from pbxd.uplink.watch import Watch
 
@@ -69,16 +70,20 @@ class Link:
         self.place.open()
         self._watch = Watch(self.outbox.folder)
         running = asyncio.create_task(self._forever())
+        line = SupportLine(self.outbox, self.place, self._watch)
+        visits = asyncio.create_task(line.run())
         ends = [asyncio.create_task(self._off()), asyncio.create_task(stop.wait())]
         try:
-            await asyncio.wait([running, *ends], return_when=asyncio.FIRST_COMPLETED)
-            if self._meter is not None:
-                self._meter.cut()  # before anything else, which may wait for the disk
-            for task in (running, *ends):
+            await asyncio.wait([running, visits, *ends], return_when=asyncio.FIRST_COMPLETED)
+            for meter in (self._meter, line.meter):
+                if meter is not None:
+                    meter.cut()  # before anything else, which may wait for the disk
+            for task in (running, visits, *ends):
                 task.cancel()
-            await asyncio.wait([running, *ends])
-            if not running.cancelled() and (error := running.exception()) is not None:
-                raise error
+            await asyncio.wait([running, visits, *ends])
+            for task in (running, visits):
+                if not task.cancelled() and (error := task.exception()) is not None:
+                    raise error
         finally:
             self._tell("stopped" if self.outbox.allowed else "off")
             self._watch.close()

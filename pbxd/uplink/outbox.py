@@ -22,6 +22,7 @@ from pbxd.uplink.book import Book, Item, decoded, item_of
 
 LEDGER, CHECKPOINT, CHECKPOINTS, BODIES = "ledger", "checkpoint", "checkpoints", "bodies"
 ENABLED, OFF, LOCK, DOWN, SETTINGS = "enabled", "off", "lock", "down", "settings.json"
+SUPPORT = "support.sock"  # there while a support ticket is open: the way to the process with its sessions
 LONGEST_CHECKPOINT = 4096  # bytes
 PATIENCE = 2.0  # s in which the other process lets go of the lock: it holds it for one write
 

@@ -1,0 +1,261 @@
+"""Judges each clause of the privacy contract by what was seen. A clause that only a sentence keeps is not kept. No I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from ipaddress import ip_address
+
+from pbxd.config.schema import keys
+from pbxd.policy.facts import Evidence, State, TicketFacts, Verdict
+from pbxd.uplink.support.ticket import REASONS
+
+CLASSES = (
+    "config",
+    "stats",
+    "health",
+)  # of entries; what a session shows is class `support`, and goes up by the person's own eyes
+CARDS = re.compile(r"(^|[_.])(card|cvv|cvc|pan|iban|creditcard|card_number|expiry)([_.]|$)")
+Finding = tuple[State, list[str]]
+
+
+def judged(seen: Evidence) -> list[Verdict]:
+    """Every clause, in order."""
+    return [Verdict(clause, *_told(judge(seen))) for clause, judge in CLAUSES.items()]
+
+
+def _told(found: Finding) -> tuple[State, tuple[str, ...]]:
+    return found[0], tuple(found[1])
+
+
+def _by(wrong: Iterable[str], good: Iterable[str]) -> Finding:
+    """Broken by what is wrong, if anything is; else kept, as what is good shows."""
+    faults = list(wrong)
+    return ("broken", faults) if faults else ("kept", list(good))
+
+
+def p1(seen: Evidence) -> Finding:
+    """Only the four classes, each in its form, each in the ledger."""
+    if seen.ledger is None:
+        return "not applicable", ["there is no ledger: nothing was ever queued to be sent"]
+    ledger = seen.ledger
+    strange = [f"{count} entries of class {name}" for name, count in ledger.entries.items() if name not in CLASSES]
+    told = ", ".join(f"{count} {name}" for name, count in sorted(ledger.entries.items())) or "none"
+    good = [
+        f"the ledger's {ledger.lines} lines are what was signed; entries: {told}; all bodies are of the form of their class"
+    ]
+    return _by([*ledger.faults, *strange, *ledger.misfits], good)
+
+
+def p2(seen: Evidence) -> Finding:
+    """Statistics stay on the box when they are switched off."""
+    if seen.config.uplink.share_statistics:
+        return "kept", [
+            "uplink.share_statistics is true, as you configured; false queues none and destroys what was not sent"
+        ]
+    if seen.ledger is None:
+        return "kept", ["uplink.share_statistics is false, and nothing was ever queued"]
+    wrong = []
+    if seen.ledger.unsent_stats:
+        wrong.append(
+            f"{seen.ledger.unsent_stats} entries of class stats wait to be sent, and uplink.share_statistics is false"
+        )
+    if seen.ledger.stats_after_off:
+        wrong.append(f"{seen.ledger.stats_after_off} entries of class stats were queued after they were switched off")
+    return _by(wrong, ["uplink.share_statistics is false: no entry of class stats waits, and none came after"])
+
+
+def p3(seen: Evidence) -> Finding:
+    """The process that talks to the vendor cannot open the stores: the operating system refuses."""
+    wrong = [
+        f"{seen.eyes} can read {store}: {what}" for store, what in seen.opened.items() if what not in ("", "absent")
+    ]
+    if seen.link is not None and seen.link.uid in (seen.core.uid, 0):
+        wrong.append(f"the link (process {seen.link.pid}) runs as the user of pbxd, or as root")
+    if seen.control:
+        wrong.append(f"the control socket answers {seen.eyes}: {seen.control}")
+    refused = [store for store, what in seen.opened.items() if what == ""]
+    absent = [store for store, what in seen.opened.items() if what == "absent"]
+    good = [f"tried as {seen.eyes}: refused by the operating system: {', '.join(refused) or 'none'}"]
+    if absent:
+        good.append(f"not there: {', '.join(absent)}")
+    return _by([*wrong, *seen.modes], good)
+
+
+def p4(seen: Evidence) -> Finding:
+    """No access without a ticket; each session recorded, its sum in the ledger."""
+    opened = [one for one in seen.tickets if one.state == "open"]
+    wrong = [fault for one in seen.tickets for fault in _ticket_faults(one, seen)]
+    if not opened and seen.support:
+        wrong.append(f"no ticket is open, and process {seen.support[0].pid} holds sessions")
+    if not opened and seen.support_socket:
+        wrong.append("no ticket is open, and there is a socket for sessions")
+    if len(opened) > 1:
+        wrong.append(f"{len(opened)} tickets are open")
+    sessions = sum(len(one.sessions) for one in seen.tickets)
+    now = "no ticket is open, and nobody listens"
+    if opened:
+        reasons: Mapping[str, str] = {str(name): text for name, text in REASONS.items()}
+        now = f"ticket {opened[0].id} is open: {reasons.get(opened[0].reason, 'for no reason that there is')}"
+    return _by(
+        wrong,
+        [
+            now,
+            f"{len(seen.tickets)} tickets so far, {sessions} sessions, each with the recording that was summed at its end",
+        ],
+    )
+
+
+def _ticket_faults(ticket: TicketFacts, seen: Evidence) -> Iterable[str]:
+    if ticket.reason not in REASONS:
+        yield f"ticket {ticket.id} has the reason {ticket.reason}, which is none"
+    if not 0 < ticket.seconds <= 7 * 86_400:
+        yield f"ticket {ticket.id} is open for {ticket.seconds / 86_400:.0f} days: that is no limit"
+    entered = {
+        (str(event.get("ticket")), event.get("session"), str(event.get("event"))): str(event.get("sha256", ""))
+        for event in (seen.ledger.events if seen.ledger is not None else ())
+    }
+    for number, said, now in ticket.sessions:
+        if said and said != now:
+            yield f"the recording of session {number} of ticket {ticket.id} is not what it was at its end"
+        if seen.ledger is not None and (ticket.id, number, "support-begin") not in entered:
+            yield f"session {number} of ticket {ticket.id} is not in the ledger"
+        elif seen.ledger is not None and said and entered.get((ticket.id, number, "support-end")) != said:
+            yield f"the ledger has another sum of session {number} of ticket {ticket.id}"
+
+
+def p5(seen: Evidence) -> Finding:
+    """Aggregated usage: fixed names and coarse buckets, nothing under ten."""
+    count = 0 if seen.ledger is None else seen.ledger.entries.get("health", 0)
+    if seen.ledger is None or not count:
+        return "not applicable", ["no usage statistics have been made"]
+    wrong = [misfit for misfit in seen.ledger.misfits if "health" in misfit]
+    return _by(
+        wrong, [f"{count} entries of class health: their counts of use are buckets from 10+ on, with fixed names"]
+    )
+
+
+def p6(seen: Evidence) -> Finding:
+    """No voice by the link: it has no UDP, and nothing of a call is near it."""
+    ours = [one for one in (seen.link, *seen.support) if one is not None]
+    wrong = [f"process {one.pid} has UDP sockets: {', '.join(one.udp)}" for one in ours if one.udp]
+    running = (
+        f"processes {', '.join(str(one.pid) for one in ours)} have no UDP socket"
+        if ours
+        else "no link and no session runs"
+    )
+    return _by(wrong, [running, "no class of upload carries sound; calls are Asterisk's, which is another process"])
+
+
+def p7(seen: Evidence) -> Finding:
+    """Outbound only, pinned, never before the enrolment."""
+    if seen.link is None:
+        return (
+            ("kept", ["enrolled, and the link does not run now"])
+            if seen.enrolled
+            else ("not applicable", ["this box is not enrolled"])
+        )
+    wrong = []
+    if not seen.enrolled:
+        wrong.append(f"the link runs (process {seen.link.pid}), and this box is not enrolled")
+    if seen.link.listening:
+        wrong.append(f"the link listens on {', '.join(seen.link.listening)}")
+    if not seen.config.uplink.host_keys:
+        wrong.append("uplink.host_keys is empty: the hub is not pinned")
+    pinned = f"the hub is pinned by {len(seen.config.uplink.host_keys)} keys"
+    return _by(wrong, [f"the link (process {seen.link.pid}) listens on nothing", pinned])
+
+
+def p8(seen: Evidence) -> Finding:
+    """Off is off."""
+    if not seen.switched_off:
+        return "kept", ["the link is allowed, as you configured; `pbxctl uplink off` ends it at once"]
+    wrong = []
+    if seen.link is not None:
+        wrong.append(f"the uplink is off, and the link runs (process {seen.link.pid})")
+        if seen.link.connected:
+            wrong.append(f"it is connected to {', '.join(seen.link.connected)}")
+    return _by(wrong, ["the uplink is off: no link runs, so there is no connection and no look-up of a name"])
+
+
+def p9(seen: Evidence) -> Finding:
+    """Encrypted and authenticated, or on this machine only."""
+    wrong = []
+    for key, address in (("metrics.listen", seen.config.metrics.listen), ("agi.listen", seen.config.agi.listen)):
+        if address is not None and not _local(address.rpartition(":")[0]):
+            wrong.append(f"{key} is {address}: others can reach it without a password and without encryption")
+    if not _local(seen.config.ami.host) and not seen.config.ami.tls.enabled:
+        wrong.append(f"AMI goes to {seen.config.ami.host} without TLS: its secret and calls can be read on the way")
+    if seen.control:
+        wrong.append(f"the control socket answers {seen.eyes}")
+    good = [
+        "the control socket asks the kernel who is calling; what else listens does so on this machine only",
+        "there is no page to sign in at, and so no password and no session",
+    ]
+    return _by(wrong, good)
+
+
+def _local(host: str) -> bool:
+    host = host.strip("[]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def p10(seen: Evidence) -> Finding:
+    """Own things only, and every access in the audit log."""
+    if seen.audit is None:
+        return "not applicable", ["neither recordings nor chats are kept, so there is no audit log"]
+    return _by([*seen.audit, *seen.modes], ["the chain of the audit log is whole; the stores are pbxd's alone"])
+
+
+def p11(seen: Evidence) -> Finding:
+    """Retention, and no secret in a log."""
+    keep = seen.config.comms.keep_audit
+    rows = "until you delete them (comms.keep_audit)" if keep is None else f"for {keep / 86_400:g} days"
+    good = [f"journal parts are kept for {seen.config.journal.keep / 86_400:g} days, audit rows {rows}"]
+    return _by(
+        (f"{place} holds a secret" for place in seen.secrets_found),
+        [*good, "no secret of the configuration is in a log or in the ledger"],
+    )
+
+
+def p12(seen: Evidence) -> Finding:
+    """Notices can be turned off, but for security."""
+    hidden = [one for one in seen.messages if one.get("state") == "hidden"]
+    wrong = [
+        f"the notice {one['id']} affects security and was hidden"
+        for one in hidden
+        if (one.get("message") or {}).get("topic") == "security"
+    ]
+    rule = seen.config.uplink.notices
+    return _by(wrong, [f"uplink.notices is {rule}; {len(hidden)} notices were hidden, none of them about security"])
+
+
+def p13(seen: Evidence) -> Finding:
+    """No card data."""
+    names = [*keys(type(seen.config)), *seen.columns]
+    wrong = [f"there is a field {name}" for name in names if CARDS.search(name.lower())]
+    recording = seen.config.recording
+    pause = "nothing is recorded"
+    if recording.enabled:
+        pause = "recordings pause by hand and by key" + (
+            ", and while keys are pressed" if recording.pause_on_digits else "; not by themselves, as you configured"
+        )
+    return _by(wrong, [f"none of {len(names)} keys and columns is for card data", pause])
+
+
+def p14(seen: Evidence) -> Finding:
+    """Safe defaults, a doctor that tells, encryption at rest."""
+    wrong = [f"{name} is not encrypted" for name in seen.plain]
+    if seen.config.comms.key_file.is_relative_to(seen.config.comms.folder):
+        wrong.append("comms.key_file lies in comms.folder: who steals the disk's store has its key")
+    faults = [f"the doctor: {one['check']}: {one['detail']}" for one in seen.findings if one["state"] == "fault"]
+    return _by(wrong, [f"{seen.objects} stored objects, all encrypted; the key lies elsewhere", *faults])
+
+
+CLAUSES: dict[str, Callable[[Evidence], Finding]] = {
+    "P1": p1, "P2": p2, "P3": p3, "P4": p4, "P5": p5, "P6": p6, "P7": p7,
+    "P8": p8, "P9": p9, "P10": p10, "P11": p11, "P12": p12, "P13": p13, "P14": p14,
+}  # fmt: skip

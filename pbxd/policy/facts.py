@@ -1,0 +1,81 @@
+"""What was seen on the box, and what is said of each clause. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pbxd.config.schema import Config
+
+State = Literal["kept", "broken", "not applicable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One clause."""
+
+    clause: str  # P1 … P14
+    state: State
+    evidence: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process of ours, and what it holds of the network."""
+
+    pid: int
+    uid: int
+    listening: tuple[str, ...] = ()  # TCP addresses, host:port
+    connected: tuple[str, ...] = ()  # TCP addresses of other ends
+    udp: tuple[str, ...] = ()  # UDP addresses
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerFacts:
+    """What the ledger holds, looked at with nothing but its files and its public key."""
+
+    lines: int
+    faults: tuple[str, ...]
+    entries: Mapping[str, int] = field(default_factory=dict)  # by class
+    misfits: tuple[str, ...] = ()  # bodies that are not of the form of their class
+    unsent_stats: int = 0
+    stats_after_off: int = 0  # entries of class stats behind the line that switched statistics off
+    events: tuple[Mapping[str, Any], ...] = ()  # lines about support: event and its facts
+
+
+@dataclass(frozen=True, slots=True)
+class TicketFacts:
+    """A support ticket."""
+
+    id: str
+    state: str
+    reason: str
+    seconds: float  # that it was to be open
+    sessions: tuple[tuple[int, str, str], ...]  # number, sum in the ticket's log, sum of the recording now ("" is none)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that was seen."""
+
+    config: Config
+    enrolled: bool
+    core: Process
+    link: Process | None
+    support: tuple[Process, ...]  # processes that hold sessions
+    switched_off: bool  # by `pbxctl uplink off` or uplink.enabled
+    eyes: str  # as whom the stores were tried: the link's user, or nobody
+    opened: Mapping[str, str]  # store -> "" if the operating system refused, "absent", or what could be read
+    modes: tuple[str, ...]  # files and folders that others than their owner can get at, and should not
+    control: str  # what the control socket says to the link's user; "" if it refuses
+    ledger: LedgerFacts | None
+    tickets: tuple[TicketFacts, ...] = ()
+    support_socket: bool = False
+    audit: tuple[str, ...] | None = None  # faults of the audit log; None where there is none
+    objects: int = 0  # stored recordings, voicemail, chats
+    plain: tuple[str, ...] = ()  # of those, what is not encrypted
+    secrets_found: tuple[str, ...] = ()  # places in logs and in the ledger where a secret of the configuration stands
+    messages: tuple[Mapping[str, Any], ...] = ()
+    columns: tuple[str, ...] = ()  # names of the databases' columns
+    findings: tuple[Mapping[str, str], ...] = ()  # the doctor's

@@ -1,0 +1,292 @@
+"""The core's end of support: opens and ends tickets, decides who comes in, writes the ledger, answers the words.
+
+A ticket is open in exactly one way: it is on the disk, its time is not over, and its process runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+
+from pbxd.config.overlay import printable
+from pbxd.errors import SupportError, UplinkError
+from pbxd.uplink.support import host_key
+from pbxd.uplink.support.admission import Admission, Refusal, admit
+from pbxd.uplink.support.cast import measure
+from pbxd.uplink.support.certificate import read
+from pbxd.uplink.support.clerk import Clerk
+from pbxd.uplink.support.hall import Hall
+from pbxd.uplink.support.ticket import Ticket, as_json, checked
+from pbxd.uplink.support.tickets import Tickets
+from pbxd.uplink.support.words import Command
+from pbxd.uplink.vocabulary import time_text
+
+log = structlog.get_logger("pbxd.support")
+LOOK = 0.5  # s between looks whether a ticket's time is over
+START = 30.0  # s that the process of a ticket may take to listen
+LONGEST_WHAT = 200  # characters of a command in a log
+MOST_SESSIONS = 999  # of one ticket
+MOST_REFUSED = 200  # refusals in a ticket's log
+NOT_A_CERTIFICATE = Refusal("no-certificate", "a key without a certificate, or with one whose signature does not fit")
+
+
+class Ledger(Protocol):
+    """What the egress ledger offers to support."""
+
+    async def event(self, kind: str, facts: dict[str, Any]) -> None:
+        """Returns when the line is on the disk. PbxdError if it cannot be."""
+
+
+class Desk:
+    """Support on this box."""
+
+    def __init__(
+        self,
+        clerk: Clerk,
+        ledger: Ledger,
+        authority: Callable[[], str | None],
+        *,
+        socket: Path,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`authority`: the support CA's public key, None before the enrolment. `socket`: where the link finds the sessions."""
+        self._clerk, self._host, self._ledger, self._authority = clerk, clerk.host, ledger, authority
+        self._socket, self._clock = socket, clock
+        self.tickets = Tickets(self._host.config.uplink.support, clock)
+        self._open: Ticket | None = None
+        self._hall: Hall | None = None
+        self._holding: asyncio.Task[None] | None = None
+        self._sessions: dict[int, str] = {}  # those under way: number -> person
+        self._turn = asyncio.Lock()
+        self._opened = asyncio.Event()  # set while a ticket is open
+        self._deadline = 0.0  # monotonic
+        self.refused = 0  # since the start
+
+    async def run(self) -> None:
+        """Hold what was open when pbxd stopped; until cancelled, end what is over its time."""
+        tickets = await asyncio.to_thread(self.tickets.all)
+        for ticket in tickets.values():
+            for number in self._unfinished(ticket.id):
+                await self._finish(ticket.id, number, "pbxd stopped")
+        still = [ticket for ticket in tickets.values() if ticket.state(self._clock()) == "open"]
+        try:
+            if still:
+                await self._start(still[-1])
+            while True:
+                await self._opened.wait()
+                await asyncio.sleep(LOOK)
+                await self._end_in_time()
+        finally:
+            if self._hall is not None:
+                await asyncio.shield(self._hall.close())
+
+    async def _end_in_time(self) -> None:
+        """End the ticket whose time is over, by this machine's clock or, if that was set back, by the time since it was opened."""
+        async with self._turn:
+            ticket = self._open
+            if ticket is not None and (ticket.state(self._clock()) == "expired" or time.monotonic() >= self._deadline):
+                await self._over(ticket, "its time is over")
+
+    async def open(self, scope: str, reason: str, note: str, by: str, seconds: float) -> Ticket:
+        """Open a ticket and listen for it. SupportError says why it cannot be."""
+        rules = self._host.config.uplink
+        named = checked(scope, reason, note, seconds, rules.support_longest, shell_allowed=rules.allow_shell)
+        async with self._turn:
+            if self._open is not None:
+                raise SupportError(
+                    f"ticket {self._open.id} is open: end it first (`pbxctl support end {self._open.id}`)"
+                )
+            if self._authority() is None:
+                raise SupportError("this box is not enrolled with a vendor: nobody could be let in")
+            ticket = await asyncio.to_thread(self.tickets.make, *named, note, by, seconds)
+            await self._start(ticket)
+            log.warning("a support ticket is open", ticket=ticket.id, scope=scope, reason=reason, by=by)
+            return ticket
+
+    async def end(self, name: str, by: str) -> Ticket:
+        """End a ticket: nothing of it runs when this returns."""
+        async with self._turn:
+            ticket = await asyncio.to_thread(self.tickets.find, name)
+            if self._open is None or self._open.id != name:
+                raise SupportError(f"ticket {name} is {ticket.state(self._clock())} already")
+            return await self._over(ticket, f"by {by}")
+
+    def show(self, name: str) -> dict[str, Any]:
+        """All that is known of a ticket: itself, how it stands, its log, its recordings."""
+        ticket = self.tickets.find(name)
+        recordings = [
+            {
+                "session": number,
+                "bytes": path.stat().st_size,
+                "open": name == self._open_id and number in self._sessions,
+            }
+            for number, path in self.tickets.recordings(name).items()
+        ]
+        return {
+            **as_json(ticket),
+            "state": ticket.state(self._clock()),
+            "events": self.tickets.events(name),
+            "recordings": recordings,
+            "host_key": host_key.fingerprint(self._host.config.uplink.support),
+        }
+
+    def status(self) -> dict[str, Any]:
+        """How support stands."""
+        return {
+            "open": 0 if self._open is None else 1,
+            "ticket": self._open_id,
+            "scope": "" if self._open is None else self._open.scope,
+            "until": 0.0 if self._open is None else self._open.until,
+            "listening": self._hall is not None and self._hall.listening.is_set(),
+            "sessions": len(self._sessions),
+            "refused": self.refused,
+        }
+
+    def told(self) -> list[dict[str, str]]:
+        """What the vendor may know of tickets: those that are open."""
+        if self._open is None:
+            return []
+        one = self._open
+        opened, until = (time_text(datetime.fromtimestamp(at, UTC)) for at in (one.opened, one.until))
+        return [{"id": one.id, "opened": opened, "until": until, "scope": one.scope, "reason": one.reason}]
+
+    @property
+    def _open_id(self) -> str:
+        return "" if self._open is None else self._open.id
+
+    async def _start(self, ticket: Ticket) -> None:
+        """Run the ticket's process, and wait until it listens. SupportError, and the ticket is over, if it does not."""
+        self._open = ticket
+        self._deadline = time.monotonic() + ticket.until - self._clock()
+        self._opened.set()
+        await asyncio.to_thread(host_key.make, self._host.config.uplink.support)
+        self._hall = Hall(ticket.id, self._socket, self._answer)
+        self._holding = asyncio.get_running_loop().create_task(self._hall.run())
+        try:
+            async with asyncio.timeout(min(START, ticket.until - self._clock())):
+                await self._hall.listening.wait()
+        except TimeoutError as error:
+            await self._over(ticket, "nobody could come in by it")
+            raise SupportError("the process for the sessions did not start in time: see pbxd's log") from error
+
+    async def _over(self, ticket: Ticket, why: str) -> Ticket:
+        """End it: first everything that runs, then what is written of it."""
+        hall, self._open, self._hall = self._hall, None, None
+        self._opened.clear()
+        if hall is not None:
+            await hall.close()
+        for number in list(self._sessions):
+            await self._finish(ticket.id, number, f"the ticket ended: {why}")
+        expired = ticket.state(self._clock()) == "expired"
+        ended = ticket if expired else await asyncio.to_thread(self.tickets.end, ticket, why)
+        self.tickets.log(ticket.id, "ended", why=why)
+        log.warning("a support ticket has ended", ticket=ticket.id, why=why)
+        return ended
+
+    async def _answer(self, what: str, facts: dict[str, Any]) -> dict[str, Any]:
+        """What the process with the sessions asks."""
+        ticket, answers = self._open, self._answers()
+        if ticket is None or ticket.state(self._clock()) != "open":
+            raise SupportError("the ticket is over")
+        if what not in answers:
+            raise SupportError(f"{what}: there is no such question")
+        return await answers[what](ticket, facts)
+
+    def _answers(self) -> dict[str, Callable[[Ticket, dict[str, Any]], Awaitable[dict[str, Any]]]]:
+        return {
+            "order": self._order, "listening": self._listening, "admit": self._admit, "knocked": self._knocked,
+            "begin": self._begin, "word": self._word, "end": self._ended,
+        }  # fmt: skip
+
+    async def _order(self, ticket: Ticket, _facts: dict[str, Any]) -> dict[str, Any]:
+        """A process has begun; the sessions of one before it are over."""
+        for number in list(self._sessions):
+            await self._finish(ticket.id, number, "the process with the session ended")
+        return {
+            "socket": str(self._socket),
+            "scope": ticket.scope,
+            "host_key": str(host_key.path(self._host.config.uplink.support)),
+            "group": self._socket.parent.stat().st_gid,  # the link's, who alone may open the folder beside pbxd
+        }
+
+    async def _listening(self, _ticket: Ticket, _facts: dict[str, Any]) -> dict[str, Any]:
+        if self._hall is not None:
+            self._hall.listening.set()
+        return {}
+
+    async def _admit(self, ticket: Ticket, facts: dict[str, Any]) -> dict[str, Any]:
+        found = self._decide(ticket, str(facts["user"]), str(facts["certificate"]))
+        if isinstance(found, Admission):
+            return {"person": found.person}
+        self._refuse(ticket, found)
+        return {"message": found.message}
+
+    async def _knocked(self, ticket: Ticket, _facts: dict[str, Any]) -> dict[str, Any]:
+        self._refuse(ticket, NOT_A_CERTIFICATE)
+        return {}
+
+    def _refuse(self, ticket: Ticket, found: Refusal) -> None:
+        """Write down whom nobody lets in."""
+        self.refused += 1
+        told = [event for event in self.tickets.events(ticket.id) if event["event"] == "refused"]
+        if len(told) < MOST_REFUSED:
+            self.tickets.log(ticket.id, "refused", word=found.word, detail=found.message)
+        log.warning("refused at the door of support", ticket=ticket.id, word=found.word, detail=found.message)
+
+    def _decide(self, ticket: Ticket, user: str, certificate: str) -> Admission | Refusal:
+        if (authority := self._authority()) is None:
+            return Refusal("not-enrolled", "this box is not enrolled any more")
+        try:
+            presented = read(base64.b64decode(certificate))
+        except SupportError as error:
+            return Refusal("kind", str(error))
+        return admit(presented, user, ticket, tickets=self.tickets.all(), authority=authority, now=self._clock())
+
+    async def _begin(self, ticket: Ticket, facts: dict[str, Any]) -> dict[str, Any]:
+        """A session wants to begin: it may when that is in the ledger and in the ticket's log."""
+        known = [event["session"] for event in self.tickets.events(ticket.id) if event["event"] == "begin"]
+        number = max(known, default=0) + 1
+        if number > MOST_SESSIONS:
+            raise SupportError(f"{MOST_SESSIONS} sessions of one ticket: open another one")
+        person = str(facts["person"])
+        told = {"session": number, "person": person, "what": printable(str(facts["what"]))[:LONGEST_WHAT]}
+        self.tickets.log(ticket.id, "begin", **told)
+        await self._ledger.event("support-begin", {"ticket": ticket.id, "scope": ticket.scope, **told})
+        self._sessions[number] = person
+        log.warning("a support session begins", ticket=ticket.id, **told)
+        return {"session": number, "ticket": ticket.id, "path": str(self.tickets.recording(ticket.id, number))}
+
+    async def _ended(self, ticket: Ticket, facts: dict[str, Any]) -> dict[str, Any]:
+        await self._finish(ticket.id, int(facts["session"]), printable(str(facts["why"]))[:LONGEST_WHAT])
+        return {}
+
+    async def _finish(self, name: str, number: int, why: str) -> None:
+        """A session is over: what it showed, by length and sum of its recording, into the ledger."""
+        self._sessions.pop(number, None)
+        path = self.tickets.recording(name, number)
+        length, digest = await asyncio.to_thread(measure, path) if path.exists() else (0, "")
+        told = {"session": number, "why": why, "bytes": length, "sha256": digest}
+        try:
+            self.tickets.log(name, "end", **told)
+            await self._ledger.event("support-end", {"ticket": name, **told})
+        except UplinkError as error:
+            log.error("the end of a support session cannot be written down", ticket=name, error=str(error), **told)
+
+    def _unfinished(self, name: str) -> list[int]:
+        events = self.tickets.events(name)
+        ended = {event["session"] for event in events if event["event"] == "end"}
+        return [event["session"] for event in events if event["event"] == "begin" and event["session"] not in ended]
+
+    async def _word(self, ticket: Ticket, facts: dict[str, Any]) -> dict[str, Any]:
+        """Answer a word of the vocabulary."""
+        number, command = int(facts["session"]), Command(str(facts["word"]), tuple(map(str, facts["arguments"])))
+        if number not in self._sessions:
+            raise SupportError("there is no such session")
+        return {"text": await self._clerk.answer(ticket, self._sessions[number], command)}
