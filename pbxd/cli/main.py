@@ -78,7 +78,6 @@ def status_lines(found: dict[str, Any]) -> list[str]:
         *([f"vault    {vault.line(found['comms'])}"] if found["comms"] else []),
         f"voicemail {voicemail.line(found['voicemail'])}",
         *([f"chat     {chat.line(found['chat'])}"] if found["chat"] else []),
-        *recorder.lines(found["recording"], found["recordings"]),
         f"disk     {disk['free'] / 2**30:.1f} GiB free in {disk['path']}",
     ]
 

@@ -63,12 +63,3 @@ def pause(context: typer.Context, call: Call) -> None:
 def resume(context: typer.Context, call: Call) -> None:
     """Go on after `pause`."""
     _ask(context, call, "resume")
-
-
-def lines(recording: dict[str, Any] | None, stored: dict[str, Any] | None) -> list[str]:
-    """What `pbxctl status` says of recordings, and of what stands in their way; nothing where no calls are recorded."""
-    if recording is None or stored is None:
-        return []
-    now = recording["last_error"] or f"{recording['recording']} calls now, {recording['paused']} paused"
-    waiting = f"{stored['recordings']} stored, {stored.get('waiting', 0)} wait in the spool"
-    return [f"recorder {now}", f"vault    {waiting}{': ' if stored['error'] else ''}{stored['error']}"]
