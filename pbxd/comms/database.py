@@ -26,6 +26,7 @@ T = TypeVar("T")
 BUSY_TIMEOUT = 10_000  # ms; only a checkpoint or an admin's own sqlite3 can hold the file for long
 READERS = 4
 ERASE_TRIES, ERASE_WAIT = 50, 0.1  # how often, and with how many s between, the write-ahead log is tried to be emptied
+LOCK_TRIES, LOCK_WAIT = 60, 0.05  # the same of the write lock
 
 
 class Database:
@@ -45,7 +46,7 @@ class Database:
     async def open(cls, folder: Path, others: Sequence[Part] = ()) -> Database:
         """Make the store, or bring each part to its newest version. CommsBusy, CommsFull or CommsError if that cannot be."""
         path = folder / "comms.db"
-        database = cls(path, _take_lock(path))
+        database = cls(path, await _lock(path))
         try:
             for part in (CORE, *others):
                 await database.add(part)
@@ -127,6 +128,15 @@ class Database:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+async def _lock(path: Path) -> int:
+    """The lock, after a moment if need be: a run that was killed while it made a process holds it until that is another program."""
+    for _ in range(LOCK_TRIES - 1):
+        with contextlib.suppress(CommsBusy):
+            return _take_lock(path)
+        await asyncio.sleep(LOCK_WAIT)
+    return _take_lock(path)
 
 
 def _take_lock(path: Path) -> int:
