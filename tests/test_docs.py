@@ -15,6 +15,7 @@ from pbxd.calls.interpreter import records
 from pbxd.calls.record import as_json
 from pbxd.calls.site import Site
 from pbxd.cli import daemon as pbxd_cli
+from pbxd.cli import hub as pbxhub_cli
 from pbxd.cli import main as pbxctl_cli
 from pbxd.control.api import ControlApi
 
@@ -56,9 +57,10 @@ def test_commands_exist(page: Path) -> None:
     blocks = (
         "\n".join(re.findall(r"```\n(.*?)```", text, re.DOTALL)) + "\n" + "\n".join(re.findall(r"`([^`\n]+)`", text))
     )
-    for program, words in re.findall(r"(?:^|/bin/|&& |\n)(pbxd|pbxctl) ([a-z-]+(?: [a-z]+)?)", blocks):
-        app = pbxd_cli.app if program == "pbxd" else pbxctl_cli.app
-        command = words.split()[:2] if words.startswith(("agi ", "calls ", "report ")) else words.split()[:1]
+    for program, words in re.findall(r"(?:^|/bin/|&& |\n)(pbxd|pbxctl|pbxhub) ([a-z-]+(?: [a-z]+)?)", blocks):
+        app = {"pbxd": pbxd_cli.app, "pbxctl": pbxctl_cli.app, "pbxhub": pbxhub_cli.app}[program]
+        groups = ("agi ", "calls ", "report ") if program != "pbxhub" else ("staff ",)
+        command = words.split()[:2] if words.startswith(groups) else words.split()[:1]
         result = runner.invoke(app, [*command, "--help"])
         assert result.exit_code == 0, (page.name, program, words)
 

@@ -10,7 +10,7 @@ import pytest
 
 from pbxd.installation import FILES, put, take_away
 
-UNITS = [Path(__file__).parent.parent / "systemd" / f"{name}.service" for name in ("pbxd", "pbxd-uplink")]
+UNITS = [Path(__file__).parent.parent / "systemd" / f"{name}.service" for name in ("pbxd", "pbxd-uplink", "pbxhub")]
 MOST_EXPOSED = 20  # tenths: an exposure of 2.0
 
 

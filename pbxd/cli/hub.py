@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -34,7 +34,6 @@ keys: {keys}
 # metrics: 127.0.0.1:9465
 # classical_kex: false
 """
-Force = Annotated[Path, typer.Option(help="Where the store is to be.")]
 
 
 class Hub:
@@ -210,10 +209,10 @@ def version() -> None:
     typer.echo(f"pbxhub {__version__}")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: an error of ours is a line, not a traceback."""
     try:
-        app()
+        app(arguments)
     except ConfigError as error:
         print("\n".join(error.problems), file=sys.stderr)
         sys.exit(1)

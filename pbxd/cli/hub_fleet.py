@@ -21,9 +21,9 @@ Box = Annotated[str, typer.Argument(help="The box's id.")]
 NODE_GONE = 20 * SECOND  # since a node's last sign of life: what it held is no longer connected
 
 LIST = (
-    "SELECT id, boxes.name, version, boxes.seen, until, revoked, session IS NOT NULL AND coalesce(nodes.seen, 0) > ?,"
+    "SELECT boxes.id, boxes.name, version, boxes.seen, until, revoked, session IS NOT NULL AND coalesce(nodes.seen, 0) > ?,"
     ' "next", (SELECT count(*) FROM alarms WHERE alarms.box = boxes.number) FROM boxes'
-    " LEFT JOIN nodes ON nodes.name = boxes.node LEFT JOIN ledgers ON ledgers.id = boxes.ledger ORDER BY boxes.name, id"
+    " LEFT JOIN nodes ON nodes.name = boxes.node LEFT JOIN ledgers ON ledgers.id = boxes.ledger ORDER BY boxes.name, boxes.id"
 )
 NAMES = ("box", "name", "version", "seen", "certificate_until", "revoked", "connected", "entries", "alarms")
 

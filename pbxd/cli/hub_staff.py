@@ -51,12 +51,7 @@ def tickets(
             found = await database.read("listing visits", VISITS, SHOWN)
             rows = [dict(zip(VISIT, row, strict=True)) for row in found]
             return [one | {"began": moment(one["began"]), "ended": moment(one["ended"])} for one in rows]
-        rows = [dict(zip(TICKET, row, strict=True)) for row in await database.read("listing tickets", TICKETS)]
-        return [
-            one | {"ended": moment(one["ended"]), "reachable": bool(one["reachable"])}
-            for one in rows
-            if every or one["ended"] is None
-        ]
+        return [one for one in await listed(database) if every or one["ended"] is None]
 
     found = context.obj.ask(work)
     if as_json:
@@ -66,6 +61,12 @@ def tickets(
         typer.echo("  ".join(f"{name} {value}" for name, value in one.items() if value is not None))
     if not found:
         typer.echo("nobody went through" if visits else "no ticket is open")
+
+
+async def listed(database: Database) -> list[dict[str, Any]]:
+    """Every ticket that a box told of, as JSON has it."""
+    rows = [dict(zip(TICKET, row, strict=True)) for row in await database.read("listing tickets", TICKETS)]
+    return [one | {"ended": moment(one["ended"]), "reachable": bool(one["reachable"])} for one in rows]
 
 
 @app.command("list")

@@ -28,6 +28,14 @@ class Shown:
     authority: bytes  # public key that signed it, as it stands on the wire
 
 
+def kind_of(data: bytes) -> bytes:
+    """The name of a public key's or certificate's algorithm; empty if there is none."""
+    try:
+        return _text(data)[0]
+    except struct.error:
+        return b""
+
+
 def shown(data: bytes) -> Shown | None:
     """What stands in a user's Ed25519 certificate; None if it is none. Its signature is not looked at here."""
     try:

@@ -86,6 +86,13 @@ class KeepAlive(Part):
     count: Count = Field(3, description="So many questions may stay without an answer.")
 
 
+class Keep(Part):
+    """How long things are kept. Configurations, checkpoints, alarms and rollups stay."""
+
+    bodies: Length = Field(90 * 86400.0, description="Bodies of health and statistics; the rollups made of them stay.")
+    visits: Length = Field(365 * 86400.0, description="Who went through to which box, and tickets that ended.")
+
+
 class Log(Part):
     """What is logged, and how."""
 
@@ -110,6 +117,7 @@ class HubConfig(Part):
     certificates: Certificates = Field(default_factory=Certificates)
     limits: Limits = Field(default_factory=Limits)
     keepalive: KeepAlive = Field(default_factory=KeepAlive)
+    keep: Keep = Field(default_factory=Keep)
     log: Log = Field(default_factory=Log)
 
     @property

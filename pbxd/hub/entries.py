@@ -15,6 +15,7 @@ from pbxd.errors import FrameError, GateRefused
 from pbxd.hub import figures
 from pbxd.hub.boxes import alarm
 from pbxd.hub.database import Database, now, rows, run
+from pbxd.hub.upkeep import AGED
 from pbxd.uplink.bodies import LARGEST as LARGEST_BODY
 from pbxd.uplink.frames import Frame, frame
 
@@ -108,7 +109,7 @@ class Intake:
         sql = "SELECT why FROM entries WHERE box = ? AND ledger = ? AND number = ?"
         found = await rows(connection, sql, self.writer.box, self.writer.ledger, one["number"])
         why = found[0][0] if found else ""
-        if why in ("", "destroyed"):
+        if why in ("", "destroyed", AGED):
             self.answers.append(frame("accepted", number=one["number"]))
         elif one["offset"] == 0:
             self.answers.append(frame("rejected", number=one["number"], why=why))

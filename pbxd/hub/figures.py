@@ -16,11 +16,11 @@ from pbxd.hub.boxes import BoxRow
 from pbxd.hub.database import Database, rows, run
 from pbxd.hub.schema import UPLOADED
 from pbxd.stats import dirty
-from pbxd.stats.engine import fetch
-from pbxd.stats.layout import CALLS, DAY, DAYS, QUARTERS, SLOT, Layout
+from pbxd.stats.layout import ALL, CALLS, DAY, DAYS, QUARTERS, SLOT, TRUNK, Layout
 from pbxd.stats.question import TITLES, Asked, Question, ReportSettings
 from pbxd.stats.report import Column, Report
 from pbxd.stats.reports import OLD, from_rollups
+from pbxd.stats.rolled import Wanted, carried
 from pbxd.stats.rollup import replace_rows, roll_up_day
 from pbxd.uplink.bodies import check_body
 
@@ -74,16 +74,19 @@ def _row(layout: Layout, stored: list[Any]) -> tuple[Any, ...]:
 
 
 async def _level(connection: AsyncConnection, box: int, slot: int, levels: list[list[Any]]) -> None:
-    """Statistics begin, or go on after a gap: the calls in progress are told, and what changed before is not known.
+    """Quarters are missing before this one: nothing happened in them, or the box did not tell. It tells how many calls were up.
 
-    The difference goes into the quarter before, of which nothing else is known.
+    The difference to what is known goes into the quarter before, of which nothing is known.
     """
-    known = {(kind, key): level for kind, key, level in levels}
-    sql = "SELECT kind, key, sum(change) FROM rollup_calls WHERE box = ? AND span = ? AND slot < ? GROUP BY kind, key"
-    for kind, key, level in await fetch(connection, sql, (box, QUARTERS, slot)):
-        known[kind, key] = known.get((kind, key), 0) - int(level or 0)
-    sums = len(CALLS.sums)
-    made = [(slot - 1, kind, key, *(0,) * sums, level, 0, b"") for (kind, key), level in known.items() if level]
+    while await roll_up_day(connection, box, slot // DAY * DAY, UPLOADED):
+        pass  # what is carried is read from whole days
+    wanted = {(kind, key): level for kind, key, level in levels}
+    for kind in (ALL, TRUNK):
+        known = await carried(connection, Wanted(CALLS, box, (("kind", kind),)), slot, "key")
+        for key, level in known.items():
+            wanted[kind, key] = wanted.get((kind, key), 0) - level
+    zeros = (0,) * len(CALLS.sums)
+    made = [(slot - 1, kind, key, *zeros, level, 0, b"") for (kind, key), level in wanted.items() if level]
     if made:
         await replace_rows(connection, CALLS, (box, QUARTERS), [slot - 1], made)
         await dirty.mark(connection, box, DAYS, {(slot - 1) // DAY * DAY})

@@ -15,7 +15,7 @@ import asyncssh
 import structlog
 
 from pbxd.errors import FrameError, HubError, PbxdError, StoreError
-from pbxd.hub import boxes, staff, uplink
+from pbxd.hub import boxes, staff, upkeep, uplink
 from pbxd.hub.boxes import SECOND
 from pbxd.hub.channel import FrameChannel
 from pbxd.hub.config import HubConfig
@@ -34,7 +34,7 @@ from pbxd.uplink.vocabulary import BOX_USER, ENROL_USER, SUPPORT_USER
 POLL = 1.0  # s between two looks for what others changed: so long a revoked box may still talk
 BEAT = 5  # polls between two signs of life in the store
 ALIVE = 4 * BEAT * POLL  # s after its last sign of life at which a node counts as gone
-HOURLY = 3600.0  # s between two looks at all connections, for certificates that end soon
+HOURLY = 3600.0  # s between two looks at all connections, for certificates that end soon, and at what is old
 GRACE = 0.5  # s that a box gets to end a connection of which we said goodbye
 DRAIN = 3.0  # s for all of them at a stop
 
@@ -73,7 +73,7 @@ class Node:
             await web.start()
             parts = [
                 group.create_task(supervise(name, part))
-                for name, part in (("changes", self._watch), ("renewals", self._hourly))
+                for name, part in (("changes", self._watch), ("upkeep", self._hourly))
             ]
             log.info("the hub is ready", node=self.config.node, listen=self.config.listen)
             notify("READY=1")
@@ -130,6 +130,10 @@ class Node:
 
     async def _hourly(self) -> None:
         while True:
+            try:
+                await upkeep.forget(self.database, self.config.keep)
+            except StoreError as error:
+                log.error("what is old could not be deleted", error=str(error))
             await asyncio.sleep(HOURLY)
             for one in list(self.live.values()):
                 one.channel.wake()

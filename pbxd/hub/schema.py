@@ -78,7 +78,7 @@ entries = Table(
     _text("sha256"),
     _text("created"),  # the box's own word, RFC 3339
     _micros("accepted"),
-    _text("why"),  # "" of one that is held; else why its body is not: destroyed, sha256, schema, class, size
+    _text("why"),  # "" of one that is held; else why its body is not: destroyed, sha256, schema, class, size, aged
     Column("body", LargeBinary, nullable=True),
     Index("entries_class", "box", "class", "accepted"),
 )  # fmt: skip

@@ -8,6 +8,7 @@ others          staff, by the key that the store has     direct-tcpip to (box id
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,8 @@ from pbxd.uplink.vocabulary import (
 
 if TYPE_CHECKING:
     from pbxd.hub.node import Node
+
+STAFF_KEYS = (b"ssh-ed25519", b"sk-ssh-ed25519@openssh.com")
 
 log = structlog.get_logger("pbxd.hub")
 SECOND = boxes.SECOND
@@ -57,7 +60,8 @@ class SignIn(asyncssh.SSHServer):
         self.box: boxes.BoxRow | None = None
         self.certificate_until = 0  # seconds since the epoch
         self.token = ""
-        self.channels = 0
+        self.channels = 0  # that are open
+        self.opened = False  # whether there ever was one
         self.connection: asyncssh.SSHServerConnection | None = None
         self.closed: list[Callable[[], None]] = []  # what is to be done when the connection is gone
         self._said = ""
@@ -117,7 +121,8 @@ class SignIn(asyncssh.SSHServer):
     async def examine(self, username: str, key_data: bytes) -> bool:
         """Whether what a key is and says lets it in; that it has the private half is checked after that."""
         if username not in (BOX_USER, SUPPORT_USER):
-            return True  # staff: `validate_public_key` below
+            # Staff, by a plain key that `validate_public_key` below knows: a box's certificate opens nothing for a person.
+            return username != ENROL_USER and certificates.kind_of(key_data) in STAFF_KEYS
         shown = certificates.shown(key_data)
         if shown is None or shown.authority != self.node.box_ca or len(shown.principals) != 1:
             return self.refuse("unknown", "no certificate of this hub")
@@ -158,22 +163,32 @@ class SignIn(asyncssh.SSHServer):
         self.signed_in = True
         self.node.door.signed_in()
         self.node.came(self)
+        asyncio.get_running_loop().call_later(self.node.config.limits.sign_in, self._idle)
+
+    def _idle(self) -> None:
+        """Who has signed in and opens nothing is sent away."""
+        if not self.opened and self.connection is not None:
+            self.connection.close()
 
     def session_requested(self) -> bool | tuple[asyncssh.SSHServerChannel[bytes], FrameChannel]:
         """The one channel of frames of a box, or of one that wants to be."""
         if self.connection is None or self.user not in (BOX_USER, ENROL_USER) or self.channels:
             return False
-        self.channels += 1
+        self._open()
         enrols = self.user == ENROL_USER
         made = FrameChannel(ENROL_SUBSYSTEM, ENROL_UP) if enrols else FrameChannel(UPLINK_SUBSYSTEM, UP)
         self.node.talk(self, made)
         return self.connection.create_server_channel(encoding=None, window=WINDOW), made
 
+    def _open(self) -> None:
+        self.channels += 1
+        self.opened = True
+
     def server_requested(self, listen_host: str, listen_port: int) -> Awaitable[asyncssh.SSHListener | bool] | bool:
         """A box takes visitors while the customer holds a ticket open."""
         if self.user != SUPPORT_USER or (listen_host, listen_port) != SUPPORT_LISTENER or self.channels:
             return False
-        self.channels += 1
+        self._open()
         return self.node.support.take(self)
 
     def connection_requested(
@@ -182,4 +197,5 @@ class SignIn(asyncssh.SSHServer):
         """A person of staff wants through to a box."""
         if self.user in (BOX_USER, ENROL_USER, SUPPORT_USER):
             return False
+        self.opened = True
         return self.node.support.visit(self, dest_host, dest_port)

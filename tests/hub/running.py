@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import json
 import os
 import random
@@ -12,11 +14,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 from lab.asterisk import wait_until
 from lab.tree import environment
+from pbxd.cli.hub import main
 from pbxd.hub import boxes, keys, staff
 from pbxd.hub.boxes import BoxRow
 from pbxd.hub.config import HubConfig, load
@@ -44,6 +48,17 @@ def own_address() -> str:
         with socket.socket() as probe:
             if probe.connect_ex((address, PORT)):
                 return address
+
+
+def pbxhub(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """`pbxhub …`, in this process."""
+    out, err, status = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main(arguments)
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+    return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
 
 
 class Template:
@@ -117,8 +132,9 @@ class Hub:
         return file.read_text() if file.exists() else ""
 
     def ctl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """`pbxhub …`"""
-        return subprocess.run(self._command(*arguments), capture_output=True, text=True, check=False, env=environment())
+        """`pbxhub …`, in this process: to start one takes longer than most commands. In a thread, for it has a loop of its own."""
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(pbxhub, "-c", str(self.config_file), *arguments).result()
 
     def shown(self, *arguments: str) -> Any:
         """What `pbxhub … --json` says."""

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
+import json
+import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -105,6 +110,35 @@ class Closing(asyncssh.SSHServer):
 
     def public_key_auth_supported(self) -> bool:
         return True
+
+
+async def test_ssh_audit_has_nothing_against_the_link() -> None:
+    """No failure; one warning, of the fallback of key exchange that the protocol wants for hubs without the newer one."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    program = str(Path(sys.executable).parent / "ssh-audit")
+    command = [sys.executable, program, "-c", "-p", str(port), "-t", "60", "-j"]
+    audit = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+    key = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
+    settings = LinkSettings(f"127.0.0.1:{port}", (key,), 10.0, 2, 1.0, 1.0, None, "", "0", "")
+    now = int(time.time())
+    while True:
+        with pytest.raises(HubAway) as raised:
+            await dial(settings, "box", identity(now - HOUR, now + HOUR), now)
+        if "Errno 111" not in str(raised.value):
+            break
+        await asyncio.sleep(0.1)  # it does not listen yet
+    said = json.loads((await audit.communicate())[0])
+    notes = [
+        (one["algorithm"], level)
+        for kind in ("kex", "key", "enc", "mac")
+        for one in said[kind]
+        for level in ("fail", "warn")
+        if one["notes"].get(level)
+    ]
+    assert notes == [("curve25519-sha256", "warn")]
+    assert said["cves"] == []
 
 
 def test_a_link_that_holds_the_lock_is_told(tmp_path: Path) -> None:
