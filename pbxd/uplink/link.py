@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import encodings.idna  # noqa: F401 - names are looked up by it, and our later user may not be able to read it
 import os
 import pwd
 import random
@@ -69,25 +70,29 @@ class Link:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         self.place.open()
         self._watch = Watch(self.outbox.folder)
-        running = asyncio.create_task(self._forever())
-        line = SupportLine(self.outbox, self.place, self._watch)
-        visits = asyncio.create_task(line.run())
-        ends = [asyncio.create_task(self._off()), asyncio.create_task(stop.wait())]
         try:
-            await asyncio.wait([running, visits, *ends], return_when=asyncio.FIRST_COMPLETED)
-            for meter in (self._meter, line.meter):
-                if meter is not None:
-                    meter.cut()  # before anything else, which may wait for the disk
-            for task in (running, visits, *ends):
-                task.cancel()
-            await asyncio.wait([running, visits, *ends])
-            for task in (running, visits):
-                if not task.cancelled() and (error := task.exception()) is not None:
-                    raise error
+            if self.outbox.allowed:  # else not even the first step of a connection is made
+                await self._until_it_may_not(stop)
         finally:
             self._tell("stopped" if self.outbox.allowed else "off")
             self._watch.close()
             self.place.close()
+
+    async def _until_it_may_not(self, stop: asyncio.Event) -> None:
+        running = asyncio.create_task(self._forever())
+        line = SupportLine(self.outbox, self.place, self._watch)
+        visits = asyncio.create_task(line.run())
+        ends = [asyncio.create_task(self._off()), asyncio.create_task(stop.wait())]
+        await asyncio.wait([running, visits, *ends], return_when=asyncio.FIRST_COMPLETED)
+        for meter in (self._meter, line.meter):
+            if meter is not None:
+                meter.cut()  # before anything else, which may wait for the disk
+        for task in (running, visits, *ends):
+            task.cancel()
+        await asyncio.wait([running, visits, *ends])
+        for task in (running, visits):
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise error
 
     async def _off(self) -> None:
         """Wait until the link may run no more."""
