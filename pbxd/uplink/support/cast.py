@@ -22,9 +22,7 @@ class Cast:
     def __init__(self, path: Path, header: dict[str, Any]) -> None:
         """Begin the file, which must not be there yet. RecordingStopped if it cannot be written."""
         self.path = path
-        self.bytes = 0  # of the session that were shown
         self._started = time.monotonic()
-        self._sum = hashlib.sha256()
         self._decoders = {kind: codecs.getincrementaldecoder("utf-8")("replace") for kind in ("o", "i")}
         try:
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o640)
@@ -42,7 +40,6 @@ class Cast:
     def shown(self, data: bytes) -> None:
         """Write down what is about to be shown. RecordingStopped if it cannot be: then it must not be shown."""
         self._event("o", data)
-        self.bytes += len(data)
 
     def typed(self, data: bytes) -> None:
         """Write down what the person sent. RecordingStopped as above."""
@@ -51,11 +48,6 @@ class Cast:
     def resized(self, width: int, height: int) -> None:
         """Write down the terminal's new size."""
         self._line("r", f"{width}x{height}")
-
-    @property
-    def sha256(self) -> str:
-        """Of the file as it stands, in hex."""
-        return self._sum.hexdigest()
 
     def close(self) -> None:
         """No more is written."""
@@ -79,7 +71,6 @@ class Cast:
             os.fdatasync(self._file)
         except OSError as error:
             raise RecordingStopped(f"{self.path} cannot be written: {error.strerror}") from error
-        self._sum.update(data)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -256,5 +256,4 @@ class Session(asyncssh.SSHServerSession[bytes]):
         if self._cast is not None:
             self._cast.close()
         if self._number:
-            shown = self._cast.bytes if self._cast is not None else 0
-            await self._core.ask("end", session=self._number, why=self._why, shown=shown)
+            await self._core.ask("end", session=self._number, why=self._why)
