@@ -82,12 +82,14 @@ agi.set_variable("SCRIPT", "+".join(words))
 from asterisk.agi import AGI, AGIHangup, AGIException
 agi = AGI()
 agi.set_variable("SCRIPT", "waiting")
+open(__file__ + ".waits", "w").close()
 try:
     while True:
         time.sleep(0.05)
         agi.test_hangup()
 except AGIException as error:
-    open(__file__ + ".out", "w").write(type(error).__name__)
+    open(__file__ + ".half", "w").write(type(error).__name__)
+    os.rename(__file__ + ".half", __file__ + ".out")
 """,
     "loops": "import os\nsys.stdin.readline()\nwhile True: pass\n",
     "usage": """
@@ -267,10 +269,17 @@ def test_scripts_of_pyst2_run_unchanged(agi: Box) -> None:
     assert dialled(agi, "lookup030123456").startswith("OK/")
 
 
-def test_a_script_is_told_of_a_hangup(agi: Box) -> None:
+def begin_to_wait(agi: Box) -> None:
+    """A call whose script waits, and has said so."""
     forget(agi)
+    said = agi.pbxd.folder / "agi.d" / "waits.waits"
+    said.unlink(missing_ok=True)
     agi.asterisk.command("channel originate Local/scriptwaits@agi/n application Wait 60")
-    wait_until(lambda: status(agi)["scripts_running"] == 1, "the script")
+    wait_until(said.exists, "the script to wait")
+
+
+def test_a_script_is_told_of_a_hangup(agi: Box) -> None:
+    begin_to_wait(agi)
     agi.asterisk.command("channel request hangup all")
     wait_until(lambda: result(agi, "H") == "HANGUP/waiting", "the h extension")
     out = agi.pbxd.folder / "agi.d" / "waits.out"
@@ -279,9 +288,7 @@ def test_a_script_is_told_of_a_hangup(agi: Box) -> None:
 
 
 def test_a_killed_pbxd_holds_no_call(agi: Box) -> None:
-    forget(agi)
-    agi.asterisk.command("channel originate Local/scriptwaits@agi/n application Wait 60")
-    wait_until(lambda: status(agi)["scripts_running"] == 1, "the script")
+    begin_to_wait(agi)
     agi.pbxd.kill()
     wait_until(lambda: result(agi).startswith("NOSERVER/"), "the dialplan to go on")
     assert dialled(agi, "lookup030123456") == "NOSERVER/none/030123456//FAILURE"
@@ -291,9 +298,7 @@ def test_a_killed_pbxd_holds_no_call(agi: Box) -> None:
 
 
 def test_a_stop_tells_the_dialplan_and_hangs_nothing_up(agi: Box) -> None:
-    forget(agi)
-    agi.asterisk.command("channel originate Local/scriptwaits@agi/n application Wait 60")
-    wait_until(lambda: status(agi)["scripts_running"] == 1, "the script")
+    begin_to_wait(agi)
     agi.pbxd.stop()
     wait_until(lambda: result(agi).startswith("STOPPED/"), "the dialplan to go on")
     agi.pbxd.start()
