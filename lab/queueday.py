@@ -1,4 +1,4 @@
-"""A busy day of a queue in some minute and a half: many callers with more or less patience, six agents with their habits."""
+"""A busy day of a queue in some two minutes: many callers with more or less patience, six agents with their habits."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from lab.phones import Handset
 from lab.sip import Called, Caller, Phone
 
 CALLS = 330
-RATE = 1.6  # calls a second, of each kind of caller
+RATE = 0.8  # calls a second, of each kind of caller
 PATIENCE = (1800, 4200, 7500)  # ms that a kind of caller stays, talking or waiting
 AGAIN = 5.0  # s after which somebody calls again
 MANY = ("-m", "100000", "-timeout", "600s")
 BREAKS = (  # seconds from the beginning, what the agent does
-    (4, "queue pause member PJSIP/133 queue day reason lunch"),
-    (10, "queue pause member PJSIP/134 queue day reason coffee"),
-    (15, "queue unpause member PJSIP/134 queue day"),
-    (22, "queue unpause member PJSIP/133 queue day"),
-    (25, "queue pause member PJSIP/133 queue day reason coffee"),
-    (29, "queue unpause member PJSIP/133 queue day"),
-    (30, "queue remove member PJSIP/138 from day"),
-    (40, "queue add member PJSIP/138 to day"),
-    (45, "queue pause member PJSIP/135 queue day reason lunch"),
-    (53, "queue unpause member PJSIP/135 queue day"),
+    (8, "queue pause member PJSIP/133 queue day reason lunch"),
+    (20, "queue pause member PJSIP/134 queue day reason coffee"),
+    (31, "queue unpause member PJSIP/134 queue day"),
+    (44, "queue unpause member PJSIP/133 queue day"),
+    (50, "queue pause member PJSIP/133 queue day reason coffee"),
+    (57, "queue unpause member PJSIP/133 queue day"),
+    (60, "queue remove member PJSIP/138 from day"),
+    (80, "queue add member PJSIP/138 to day"),
+    (90, "queue pause member PJSIP/135 queue day reason lunch"),
+    (105, "queue unpause member PJSIP/135 queue day"),
 )
 
 

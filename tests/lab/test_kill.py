@@ -71,6 +71,7 @@ def test_the_journal_rotated_between_kills(box: Box) -> None:
             journal.rename(journal.with_name(f"pbxd.csv.{next(count)}"))
 
     during(box, [rotate, lambda: kill_and_start(box)] * 5)
+    box.pbxd.ready()
     settle(box)
     assert len(list(box.asterisk.journal.parent.glob("pbxd.csv*"))) >= 5
 

@@ -31,9 +31,9 @@ class Written:
     path: Path
 
     def is_closed(self) -> bool:
-        """Whether its header tells its length."""
+        """Whether its header tells its length: at the beginning it says 0, which is true for as long as nothing was said."""
         (length,) = struct.unpack("<I", self.path.read_bytes()[40:44])
-        return bool(44 + length == self.path.stat().st_size)
+        return bool(0 < length == self.path.stat().st_size - 44)
 
 
 def sounds(office: Office) -> list[Written]:
@@ -90,7 +90,8 @@ def test_killed_while_somebody_is_held(office: Office) -> None:
     """The next start does not record in the hold. One that begins while pbxd is down is recorded until the next start."""
     known = office.recordings()
     a, b = connect(office.desk, "121", "122")
-    wait_until(lambda: office.status()["recording"] == 1, "the recording")
+    wait_until(lambda: office.status()["recording"] == 1 and bool(sounds(office)), "the recording")
+    office.desk.pause(1)
     b.hold()
     wait_until(sounds(office)[-1].is_closed, "the recording to stop")
     kill_and_start(office)
