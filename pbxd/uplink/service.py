@@ -11,6 +11,7 @@ import fcntl
 import grp
 import hashlib
 import json
+import os
 import syslog
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -284,16 +285,20 @@ class UplinkService:
             "stops": list(STOPS) if not self.on else [],
         }
 
+    def _link_runs(self) -> bool:
+        file = self.state / results.FILE
+        try:
+            with file.open("rb") as opened:
+                fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return not os.path.samestat(os.fstat(opened.fileno()), file.stat())  # it has just begun another file
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
     def link(self) -> dict[str, Any]:
         """What the link says of itself, if one runs: the kernel says so by the lock that it holds."""
-        try:
-            with (self.state / results.FILE).open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pass  # it holds it
-        except OSError:
-            return {"state": "none"}
-        else:
+        if not self._link_runs():
             return {"state": "none"}
         try:
             found: dict[str, Any] = json.loads((self.state / results.STATUS).read_bytes()[:65536])
