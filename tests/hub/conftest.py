@@ -24,14 +24,6 @@ def hub_template(tmp_path_factory: pytest.TempPathFactory) -> Template:
     return Template(tmp_path_factory.mktemp("hub-template"))
 
 
-@pytest.fixture(scope="session")
-def hub_postgres() -> Iterator[Server]:
-    """A PostgreSQL server."""
-    server = Server()
-    yield server
-    server.stop()
-
-
 @pytest.fixture
 def new_hub(tmp_path_factory: pytest.TempPathFactory, hub_template: Template) -> Iterator[NewHub]:
     """Makes hubs that are configured and not started: `new_hub(database=…, node=…, more=…)`."""
@@ -106,7 +98,7 @@ async def within() -> AsyncIterator[StartWithin]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def box(request: pytest.FixtureRequest, new_hub: NewHub, within: StartWithin) -> Peer:
     """A box that is enrolled at a hub in this process, on each kind of store."""
-    server: Server | None = request.getfixturevalue("hub_postgres") if request.param == "postgresql" else None
+    server: Server | None = request.getfixturevalue("postgres") if request.param == "postgresql" else None
     hub = new_hub(database="" if server is None else server.database())
     await within(hub)
     made = Peer(hub)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pwd
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -36,6 +37,7 @@ uplink:
   reconnect_longest: 1s
   share_statistics: {share}
   enabled: {enabled}
+  {more}
 """
 
 
@@ -46,6 +48,7 @@ class UplinkBox(Running):
         super().__init__(folder)
         self.hub = hub
         self.plain = self.config.read_text()
+        self.more = ""  # another key of `uplink`
         self.outbox, self.state = folder / "outbox", folder / "link"
         self.state.mkdir()
         os.chown(self.state, pwd.getpwnam(USER).pw_uid, GROUP)
@@ -56,7 +59,7 @@ class UplinkBox(Running):
         group = grp.getgrgid(GROUP).gr_name
         values = {"address": f"{self.hub.address}:{self.hub.port}", "key": self.hub.host_key, "folder": self.folder}
         words = {"share": str(share).lower(), "enabled": str(enabled).lower()}
-        self.config.write_text(self.plain + UPLINK.format(**values, **words, group=group))
+        self.config.write_text(self.plain + UPLINK.format(**values, **words, group=group, more=self.more))
 
     def reload(self, **changes: bool) -> None:
         self.configure(**changes)
@@ -139,6 +142,21 @@ async def test_P7_a_box_is_enrolled_connects_and_sends_what_preview_showed(box: 
     assert "uplink   connected" in box.ctl("status").stdout
     assert "pbxd_uplink_connected 1.0" in box.ctl("metrics").stdout
     assert "connected to" in box.ctl("doctor").stdout
+
+
+async def test_checkpoints_go_to_the_system_s_log_from_a_reload_on(box: UplinkBox) -> None:
+    """A socket of the test stands where the log does; what came there is what `verify` takes."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+        log.bind(str(box.folder / "log.sock"))
+        log.settimeout(60)
+        box.more = f"checkpoints: syslog\n  checkpoints_log: {box.folder}/log.sock"
+        box.reload()
+        await enrolled(box)
+        (box.folder / "messages").write_bytes(log.recv(8192))
+    done = box.ctl("uplink", "verify", "--checkpoints", str(box.folder / "messages"))
+    assert done.returncode == 0, done.stdout
+    assert "1 of them from elsewhere" in done.stdout
+    assert "checkpoints syslog" in box.ctl("uplink", "status").stdout
 
 
 async def test_P8_off_is_at_once_and_over_restarts(box: UplinkBox) -> None:
