@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import email
 import os
-import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,8 +16,8 @@ from pathlib import Path
 import pytest
 from aiosmtpd.controller import Controller
 
-from lab.tree import environment
 from pbxd.cli.uplink import notes_in
+from pbxd.config.schema import Config
 from pbxd.errors import UplinkError
 from pbxd.uplink.audit import verify
 from pbxd.uplink.checkpoint_letter import DAY, Letter, compose, is_due
@@ -29,7 +27,7 @@ from pbxd.uplink.ledger import Ledger
 from pbxd.uplink.notes import Checkpoint, Signer
 from tests.reports.postbox import Postbox, free_port
 from tests.uplink.boxes import health
-from tests.uplink.posting import SIGNER, configured, post_once
+from tests.uplink.test_results import SIGNER, killed
 
 TO = "ledger@example.org"
 NOW = 1_795_000_000.0
@@ -105,6 +103,20 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     made.queue(health(1))
     yield made
     made.close()
+
+
+def configured(folder: Path, mail_port: int) -> Config:
+    mail = {"host": "127.0.0.1", "port": mail_port, "security": "none", "sender": "pbx@example.org"}
+    uplink = {"checkpoints": "mail", "checkpoints_to": TO, "support": str(folder / "support")}
+    return Config.model_validate({"reports": {"mail": mail}, "uplink": uplink})
+
+
+def post_once(folder: Path, mail_port: int) -> None:
+    """One look."""
+    ledger, config = Ledger(folder / "outbox", SIGNER), configured(folder, mail_port)
+    ledger.open()
+    asyncio.run(CheckpointMail(lambda: config, lambda: ledger, time.time).look())
+    ledger.close()
 
 
 def mails(postbox: Postbox) -> list[EmailMessage]:
@@ -185,26 +197,19 @@ async def test_a_file_that_is_none_is_told(letters: CheckpointMail, tmp_path: Pa
     assert postbox.taken == []
 
 
-def begun(folder: Path, mail_port: int, step: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.uplink.posting", str(folder), str(mail_port), str(step)]
-    return subprocess.Popen(command, env=environment())
-
-
 def test_killed_at_each_step(tmp_path: Path, postbox: Postbox, port: int, ledger: Ledger) -> None:
     """A letter comes twice only if the kill was between the server's yes and our note; it has the same Message-ID then."""
     ledger.close()
     counts = []
     for step in range(1, 9):
-        process = begun(tmp_path, port, step)
-        status = process.wait()
+        ended = not killed(lambda: post_once(tmp_path, port), step)
         post_once(tmp_path, port)
         assert len({mail["Message-ID"] for mail in mails(postbox)}) == 1
         counts.append(len(postbox.taken))
         postbox.taken.clear()
         (tmp_path / "support" / FILE).unlink()
-        if status == 0:
+        if ended:
             break
-        assert status == -signal.SIGKILL
     # Before the letter was a file, and in its folder for good; before the file said so of the taking, and for good; not at all.
     assert counts == [1, 1, 2, 1, 1]
 
