@@ -141,8 +141,7 @@ class Daemon:
                 else:
                     self.ami.last_error = "no secret is set: see ami.secret_file"
                 parts |= {"reconcile": self._reconcile, "rollups": self.figures.run, "reports": self.scheduler.run}
-                parts["uplink"] = self.uplink.run
-                parts |= self.communications.parts() | self.reception.parts()
+                parts |= self.uplink.parts() | self.communications.parts() | self.reception.parts()
                 running = [tasks.create_task(supervise(name, run), name=name) for name, run in parts.items()]
                 running.append(tasks.create_task(self._watchdog()))
                 serving = tasks.create_task(self._until_stopped(server))

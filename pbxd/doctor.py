@@ -182,8 +182,17 @@ def uplink(status: dict[str, Any]) -> Finding:
     if status["error"]:
         remedy = "nothing leaves the box meanwhile; `pbxctl uplink verify` looks at the ledger, docs/uplink.md says what to do"
         return Finding("uplink", "fault", status["error"], remedy)
+    if error := status["checkpoints"]["error"] or status["checkpoints"]["unlogged"]:
+        return Finding(
+            "uplink", "warning", error, "see uplink.checkpoints and reports.mail; it is tried again by itself"
+        )
     if not status["on"]:
         return ok("uplink", "off, by the customer; nothing leaves the box")
+    return _link(status)
+
+
+def _link(status: dict[str, Any]) -> Finding:
+    """How the connection of an uplink that is on stands."""
     link, waiting = status["link"], f"{status['waiting']} entries wait"
     if status["connected"]:
         return ok("uplink", f"connected to {status['hub']} since {link['since']}; {waiting}")

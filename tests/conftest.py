@@ -13,6 +13,7 @@ from hypothesis import settings
 
 from lab.box import Box
 from tests.running import Running
+from tests.stats.postgres import Server
 
 settings.register_profile("pbxd", deadline=None)  # a busy machine is no fault
 settings.load_profile("pbxd")
@@ -32,6 +33,14 @@ def reachable(folder: Path) -> Path:
     for parent in (folder, *folder.parents[: len(ours.parts) - 1]):
         parent.chmod(stat.S_IMODE(parent.stat().st_mode) | 0o055)
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A PostgreSQL server: one a run, with a database of its own for each who asks for one."""
+    server = Server()
+    yield server
+    server.stop()
 
 
 @pytest.fixture

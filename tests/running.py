@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from lab.asterisk import wait_until
 from lab.tree import environment
 from pbxd.cli.client import Client
+from pbxd.cli.main import main
 from pbxd.errors import ControlError
 
 CONFIG = """
@@ -55,6 +59,24 @@ class Running:
     def ctl(self, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "pbxd.cli.main", "--socket", str(self.folder / "control.sock"), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False, env=environment(), **options)  # type: ignore[call-overload, no-any-return]
+
+    def ctl_here(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The same in this process: to start one takes longer than most commands. In a thread: some have a loop."""
+        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+        words = ["--socket", str(self.folder / "control.sock"), *arguments]
+
+        def run() -> int:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                try:
+                    main(words)
+                except SystemExit as ended:
+                    return int(ended.code or 0)
+            return 0
+
+        with ThreadPoolExecutor(1) as thread:
+            status = thread.submit(run).result()
+        said = [stream.buffer.getvalue().decode() for stream in (out, err)]
+        return subprocess.CompletedProcess(words, status, *said)
 
     def append(self, *files: Path) -> None:
         with self.journal.open("ab") as journal:

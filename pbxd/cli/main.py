@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -151,10 +152,10 @@ def metrics(context: typer.Context) -> None:
     typer.echo(context.obj.text("/metrics"), nl=False)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: an error of ours is one line, not a traceback."""
     try:
-        app()
+        app(arguments)
     except PbxdError as error:
         print(f"pbxctl: {error}", file=sys.stderr)
         sys.exit(1)

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import re
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +22,7 @@ Number = Annotated[
 Outbox = Annotated[Path, typer.Option(help="The outbox, to switch off by hand when pbxd does not run: uplink.outbox.")]
 DEFAULT_OUTBOX = Path("/var/lib/pbxd/outbox")
 CHECKPOINT = re.compile(r'uplink checkpoint ("(?:[^"\\]|\\.)*")')  # in a line of syslog
+NOTE = re.compile(r"^[^\n]+\n[0-9]+\n[A-Za-z0-9+/=]+\n\n(?:\u2014 [^\n]+\n)+", re.MULTILINE)  # as C2SP writes it
 
 
 def line(found: dict[str, Any]) -> str:
@@ -52,7 +54,17 @@ def status(context: typer.Context, as_json: Json = False) -> None:
         f"waiting     {found['waiting']} entries, {found['waiting_bytes']} bytes, the oldest of {found['oldest'] or '-'}"
     )
     typer.echo(f"ledger      {found['entries']} entries, {found['lines']} lines")
+    typer.echo(f"checkpoints {checkpoints_line(found['checkpoints'])}")
     stopped(found)
+
+
+def checkpoints_line(found: dict[str, Any]) -> str:
+    """Where checkpoints go beside the ledger, in one line."""
+    if error := found["error"] or found["unlogged"]:
+        return f"{found['to']}: {error}"
+    if found["to"] == "mail" and found["at"]:
+        return f"mail, the last of {found['lines']} lines at {time.strftime('%Y-%m-%d %H:%M', time.localtime(found['at']))}"
+    return {"none": "are in the ledger's folder only"}.get(found["to"], str(found["to"]))
 
 
 def stopped(found: dict[str, Any]) -> None:
@@ -96,7 +108,8 @@ def ledger(
 def verify(
     context: typer.Context,
     checkpoints: Annotated[
-        Path | None, typer.Option(help="File with checkpoints that were kept elsewhere: lines of syslog, or a note.")
+        Path | None,
+        typer.Option(help="File with checkpoints that were kept elsewhere: lines of syslog, or notes as mailed."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -116,8 +129,8 @@ def verify(
 
 
 def notes_in(text: str) -> list[str]:
-    """The checkpoints in lines of syslog; or the text itself, if it is one."""
-    found = [json.loads(match) for match in CHECKPOINT.findall(text)]
+    """The checkpoints in lines of syslog, or one below the other as they are mailed; the text itself, if there is none."""
+    found = [json.loads(match) for match in CHECKPOINT.findall(text)] or NOTE.findall(text)
     return found or [text]
 
 

@@ -70,10 +70,12 @@ def load_with_notes(path: Path, *, credentials: Path | None = None, accepted: Pa
 
 
 def untold(config: Config, places: Places, path: Path) -> list[str]:
-    """Mailboxes whose messages are to be told of by mail, where there is no mail server."""
+    """What is to be told by mail, where there is no mail server: new voice messages, checkpoints of the ledger."""
     if config.reports.mail.host and config.reports.mail.sender:
         return []
-    keys_of = (("voicemail", "boxes", str(n), "mail") for n, entry in enumerate(config.voicemail.boxes) if entry.mail)
+    boxes = enumerate(config.voicemail.boxes)
+    keys_of: list[tuple[str, ...]] = [("voicemail", "boxes", str(n), "mail") for n, entry in boxes if entry.mail]
+    keys_of += [("uplink", "checkpoints")] if config.uplink.checkpoints == "mail" else []
     return [
         f"{places.get(key, f'{path}:1')}: {'.'.join(key)}: mail needs reports.mail.host and reports.mail.sender"
         for key in keys_of

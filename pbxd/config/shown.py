@@ -22,6 +22,7 @@ HIDDEN = frozenset(
         "reports.mail.sender",
         "reports.mail.password",
         "ami.secret",
+        "uplink.checkpoints_to",
         "statistics.database",  # may hold a password
     }
 )

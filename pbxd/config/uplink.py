@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pbxd.config.part import at_start
 from pbxd.config.support import VendorRules
-from pbxd.config.values import AbsolutePath, Address, Duration, Size
+from pbxd.config.values import AbsolutePath, Address, Duration, MailAddress, Size
 
 HOST_KEY = re.compile(r"(?:@cert-authority )?ssh-ed25519 [A-Za-z0-9+/]{68}(?: [^\n]*)?")
 
@@ -46,10 +46,14 @@ class Uplink(VendorRules):
     keep_bodies: Duration | None = Field(
         2592000.0, description="What was sent can be read for this long; then its hash stays. Empty is for ever."
     )
-    checkpoints: Literal["none", "syslog"] = Field(
+    checkpoints: Literal["none", "syslog", "mail"] = Field(
         "none",
-        description="Where the ledger's signed checkpoints go beside the ledger: syslog keeps them out of pbxd's reach.",
+        description="Where the ledger's signed checkpoints go beside the ledger: syslog and mail keep them out of pbxd's reach.",
     )
+    checkpoints_to: MailAddress | None = Field(
+        None, description="Who is mailed a checkpoint each day and after each switch, by reports.mail."
+    )
+    checkpoints_log: AbsolutePath = Field(Path("/dev/log"), description="Socket of the system's log.")
 
     @field_validator("host_keys")
     @classmethod
@@ -65,4 +69,11 @@ class Uplink(VendorRules):
         """There is no hub without its key."""
         if self.hub is not None and not self.host_keys:
             raise ValueError("hub needs host_keys: without them anybody could say to be the hub")
+        return self
+
+    @model_validator(mode="after")
+    def is_addressed(self) -> Any:  # noqa: ANN401 - Self
+        """Mail goes to somebody."""
+        if self.checkpoints == "mail" and self.checkpoints_to is None:
+            raise ValueError("checkpoints: mail needs checkpoints_to, the address that they go to")
         return self

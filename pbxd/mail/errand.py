@@ -11,7 +11,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 EXIT = {"sent": 0, "already": 0, "failed": 65, "deferred": 75, "refused": 77}  # EX_DATAERR, EX_TEMPFAIL, EX_NOPERM
@@ -61,3 +61,15 @@ async def send_out(
         last = complaint.decode(errors="replace").strip().rpartition("\n")[2]
         return outcome("failed", error=f"the process ended with {process.returncode}: {last[:300]}")
     return found
+
+
+async def seen_through(sending: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+    """Wait for a mail and the note of what came of it. A stop gives it a moment: what the server takes just then is noted."""
+    task = asyncio.ensure_future(sending)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task], timeout=STOP)
+        task.cancel()
+        await asyncio.wait([task])
+        raise

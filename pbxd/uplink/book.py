@@ -148,6 +148,7 @@ class Book:
         self.open: dict[int, Item] = {}  # entries that are queued or begun
         self.folded = 0  # how far the link's results have been taken over
         self.switches: dict[str, tuple[str, str]] = {}  # name -> (value, when)
+        self.switched = 0  # lines up to the last switch, itself included
         self.slots: dict[int, str] = {}  # the latest quarters of an hour that were queued -> SHA-256 of the body
         self.last: dict[str, Item] = {}  # the latest entry of each class
         self._states = bytearray()
@@ -181,6 +182,7 @@ class Book:
             self._step(what, fields["number"])
         elif what == "switch":
             self.switches[fields["name"]] = (fields["value"], fields["at"])
+            self.switched = self.lines + 1
         self.folded = fields.get("result", self.folded)
         self.lines += 1
         self.bytes += length

@@ -238,15 +238,14 @@ class Ledger:
         with ledger_errors(link / results.FILE):
             try:
                 with (link / results.FILE).open("rb") as file:
-                    size = os.fstat(file.fileno()).st_size
-                    start = (
-                        self.book.folded if self.book.folded <= size else 0
-                    )  # shorter: the link's folder was made anew
+                    first = file.readline(results.LONGEST)
+                    extent = results.Extent.of(first, os.fstat(file.fileno()).st_size)
+                    start = extent.start(self.book.folded)
                     file.seek(start)
                     raw = [one for one, _ in zip(file, range(MOST_RESULTS), strict=False) if one.endswith(b"\n")]
             except FileNotFoundError:
                 return 0
-        lines = self._taken(raw, start)
+        lines = self._taken(raw, extent.base + start)
         if lines:
             self.append(*lines)
         return len(lines)

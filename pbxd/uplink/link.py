@@ -205,6 +205,7 @@ class Link:
             if one is None:
                 await self._news(came)
                 self.outbox.refresh()
+                self.place.turn()
                 continue
             data = encode(one)
             writer.write(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -13,8 +14,9 @@ from typing import Any
 
 from pbxd.errors import FrameError, LedgerError
 from pbxd.uplink.book import STEPS, State
+from pbxd.uplink.files import sync_folder
 from pbxd.uplink.outbox import DOWN, Outbox
-from pbxd.uplink.results import CERTIFICATE, FILE, STATUS, result_line, result_of
+from pbxd.uplink.results import CERTIFICATE, FILE, LARGEST, LONGEST, STATUS, Extent, first_line, result_line, result_of
 from pbxd.uplink.vocabulary import time_text
 
 PATIENCE = 1.0  # s for another holder of the lock to let go
@@ -24,9 +26,11 @@ MOST_MESSAGES = 100  # that wait for the core to take them
 class Place:
     """The link's own folder, and its end of the outbox. A result is on the disk before anything is done on its strength."""
 
-    def __init__(self, folder: Path, outbox: Outbox) -> None:
+    def __init__(self, folder: Path, outbox: Outbox, largest: int = LARGEST) -> None:
+        """`largest`: bytes of results, all taken over, after which `turn` begins another file."""
         self.folder = folder
         self.outbox = outbox
+        self._largest = largest
         self._ahead: dict[int, State] = {}  # what we have said of entries, and the core has not taken over yet
         self._lines = bytearray()
         self._handle = -1
@@ -34,14 +38,13 @@ class Place:
     def open(self) -> None:
         """Take up what an earlier run has said. LedgerError if another link runs, or the folder cannot be written."""
         try:
-            self._handle = os.open(self.folder / FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
             self._alone()
         except OSError as error:
             raise LedgerError(f"{self.folder} cannot be written: {error.strerror}") from error
         self.outbox.refresh()
-        size = os.fstat(self._handle).st_size
-        start = self.outbox.book.folded if self.outbox.book.folded <= size else 0
-        raw = os.pread(self._handle, size - start, start)
+        extent = self._extent()
+        start = extent.start(self.outbox.book.folded)
+        raw = os.pread(self._handle, extent.size - start, start)
         whole = raw[: raw.rfind(b"\n") + 1]
         os.ftruncate(self._handle, start + len(whole))  # half a line was never acted upon
         for line in whole.splitlines(keepends=True):
@@ -53,9 +56,11 @@ class Place:
                 self._step(fields["what"], fields["number"])
 
     def _alone(self) -> None:
-        """Take the lock that says to the core that we run. It tries the lock for a moment when it looks whether we do."""
+        """Open the file, with the lock that says to the core that we run: it tries it for a moment when it looks whether we do."""
         end = time.monotonic() + PATIENCE
         while True:
+            self.close()
+            self._handle = os.open(self.folder / FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
             try:
                 fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -63,7 +68,41 @@ class Place:
                     raise LedgerError(f"{self.folder}: another link runs") from error
                 time.sleep(0.01)
             else:
-                return
+                if os.path.samestat(os.fstat(self._handle), (self.folder / FILE).stat()):
+                    return  # else another link has begun a new file meanwhile, and runs
+
+    def _extent(self) -> Extent:
+        """Where the file stands."""
+        first = os.pread(self._handle, LONGEST, 0).partition(b"\n")
+        return Extent.of(first[0] + first[1], os.fstat(self._handle).st_size)
+
+    def turn(self) -> None:
+        """Begin another file of results, if the core has taken over all of a large one. LedgerError if it cannot be made.
+
+        Nobody has said anything yet behind what was taken over, so nothing is lost with the old one.
+        """
+        extent = self._extent()
+        if self._lines or not extent.ends(self.outbox.book.folded, self._largest):
+            return
+        temporary = self.folder / f".{FILE}.new"
+        handle = -1
+        try:
+            handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o640)
+            fcntl.flock(
+                handle, fcntl.LOCK_EX | fcntl.LOCK_NB
+            )  # before it can be seen: there is no moment without a lock
+            line = first_line(extent.base + extent.size)
+            if os.write(handle, line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # noqa: TRY301 - as if it had said so itself
+            os.fsync(handle)
+            temporary.rename(self.folder / FILE)
+            handle, self._handle = self._handle, handle
+            sync_folder(self.folder)
+        except OSError as error:
+            raise LedgerError(f"{self.folder / FILE} cannot be begun anew: {error.strerror}") from error
+        finally:
+            if handle >= 0:
+                os.close(handle)
 
     def close(self) -> None:
         """Let go of the folder."""

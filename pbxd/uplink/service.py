@@ -7,13 +7,10 @@ ledger, and holds over restarts; where it cannot be carried out whole (a full di
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import grp
 import hashlib
-import json
-import syslog
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,11 +18,12 @@ import structlog
 
 from pbxd import __version__
 from pbxd.errors import LedgerError, StoreError, UplinkError
-from pbxd.uplink import results
+from pbxd.uplink.checkpoint_log import CheckpointLog
+from pbxd.uplink.checkpoint_mail import CheckpointMail
 from pbxd.uplink.enrolment import CERTIFICATE, ENROLMENT, IDENTITY, KEY, Enrolment, LinkSettings
+from pbxd.uplink.link_status import link_status
 from pbxd.uplink.outbox import DOWN, ENABLED, OFF, SETTINGS
 from pbxd.uplink.supply import Box, Supply
-from pbxd.uplink.vocabulary import time_of
 
 if TYPE_CHECKING:
     from pbxd.uplink.audit import Verdict
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
 
 TICK = 1.0  # s between two looks
 AGAIN = 3600.0  # s between two looks at whether quarters that were sent have changed
-STALE = 60.0  # s without a word of the link after which its status says nothing
 STOPS = (
     "remote administration by the vendor", "graphical reports at the vendor", "support sessions", "offers of updates and notices",
 )  # fmt: skip
@@ -61,6 +58,8 @@ class UplinkService:
         self._wake = asyncio.Event()
         self.supply = Supply(box, self._do, lambda: self.ledger, clock)
         self._candidate: bytes | None = None  # the private key that an enrolment under way is for
+        self.letters = CheckpointMail(lambda: box.config, lambda: self.ledger, clock)
+        self.logged = CheckpointLog(lambda: box.config, clock)
 
     @property
     def ledger(self) -> Ledger:
@@ -68,6 +67,10 @@ class UplinkService:
         if self._ledger is None:
             raise LedgerError(self.error or f"this box is not enrolled: {HOW_TO_ENROL}")
         return self._ledger
+
+    def parts(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """What is to be kept running, by name."""
+        return {"uplink": self.run, "checkpoints": self.letters.run}
 
     async def run(self) -> None:
         """Look after the outbox, for ever."""
@@ -136,13 +139,12 @@ class UplinkService:
         from pbxd.uplink.keyring import read_signer  # noqa: PLC0415 - cryptography costs 9 MB, which a box without uplink saves
         from pbxd.uplink.ledger import Ledger, hand  # noqa: PLC0415
 
-        publish = to_syslog if self._box.config.uplink.checkpoints == "syslog" else None
         ledger = Ledger(
             self.outbox,
             read_signer(self._box.config.uplink.key_file),
             group=self._group(),
             now=lambda: datetime.fromtimestamp(self._clock(), UTC),
-            publish=publish,
+            publish=self.logged.publish,
         )
         ledger.open()
         for name, mode in ((IDENTITY, 0o2750), (DOWN, 0o2770)):
@@ -196,6 +198,7 @@ class UplinkService:
             self.error = str(error)
             log.error("the uplink is off: what was switched cannot be put down", error=str(error))
         self._wake.set()
+        self.letters.configure()
 
     def _forbid(self) -> None:
         (self.outbox / ENABLED).unlink(missing_ok=True)
@@ -243,6 +246,7 @@ class UplinkService:
             (self.outbox / OFF).touch()
         await self.apply()
         self._wake.set()
+        self.letters.configure()
         return {"on": self.on, "stops": list(STOPS)}
 
     async def destroy_unsent(self) -> list[int]:
@@ -264,7 +268,7 @@ class UplinkService:
         """How the uplink stands."""
         uplink = self._box.config.uplink
         book = self._ledger.book if self._ledger is not None else None
-        link = self.link()
+        link = link_status(self.state)
         return {
             "enrolled": self.enrolment.box if self.enrolment is not None else None,
             "hub": uplink.hub,
@@ -280,27 +284,10 @@ class UplinkService:
             "lines": book.lines if book is not None else 0,
             "strange": self._ledger.strange if self._ledger is not None else 0,
             "link": link,
+            "checkpoints": {"to": uplink.checkpoints, **self.letters.status(), "unlogged": self.logged.error},
             "connected": link["state"] == "connected",
             "stops": list(STOPS) if not self.on else [],
         }
-
-    def link(self) -> dict[str, Any]:
-        """What the link says of itself, if one runs: the kernel says so by the lock that it holds."""
-        try:
-            with (self.state / results.FILE).open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pass  # it holds it
-        except OSError:
-            return {"state": "none"}
-        else:
-            return {"state": "none"}
-        try:
-            found: dict[str, Any] = json.loads((self.state / results.STATUS).read_bytes()[:65536])
-            fresh = time.time() - time_of(found["at"]).timestamp() < STALE or found["state"] != "connected"
-        except (OSError, ValueError, KeyError, TypeError):
-            return {"state": "starting"}
-        return found if fresh else {**found, "state": "silent"}
 
     def preview(self) -> list[dict[str, Any]]:
         """What would go next, in its order."""
@@ -391,9 +378,3 @@ class UplinkService:
         self.enrolment = made
         await self.apply()
         self._wake.set()
-
-
-def to_syslog(note: str) -> None:
-    """A checkpoint as one line of the system's log, from where it can be forwarded to another machine."""
-    syslog.openlog("pbxd", 0, syslog.LOG_AUTHPRIV)
-    syslog.syslog(syslog.LOG_NOTICE, f"uplink checkpoint {json.dumps(note)}")

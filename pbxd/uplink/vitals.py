@@ -88,7 +88,7 @@ def measure(
             {
                 "calls": status["journal"]["records"],
                 "agi_sessions": status["agi"]["sessions"],
-                "voice_messages": status["voicemail"]["messages"],
+                "voice_messages": (status["voicemail"] or {}).get("messages", 0),
                 "recordings": (status["recordings"] or {}).get("recordings", 0),
             }
         ),

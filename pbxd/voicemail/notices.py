@@ -22,7 +22,7 @@ from pbxd.backoff import backoff
 from pbxd.comms.people import SYSTEM
 from pbxd.comms.store import Communications
 from pbxd.errors import CommsError, SpoolError
-from pbxd.mail.errand import STOP, send_out
+from pbxd.mail.errand import seen_through, send_out
 from pbxd.voicemail.archive import notices, notified
 from pbxd.voicemail.index import Index
 from pbxd.voicemail.letter import compose
@@ -154,14 +154,7 @@ class Notices:
             await self._intend(message, rule.mail, with_sound=sound is not None)
         mail = await asyncio.to_thread(lambda: compose(message, rule.mail, rules, sound).as_bytes())
         head = json.dumps({"server": rules.server, "to": rule.mail}).encode()
-        sending = asyncio.create_task(self._send(message, head + b"\n" + mail))
-        try:
-            found = await asyncio.shield(sending)
-        except asyncio.CancelledError:  # a stop: what the server takes in this moment is noted
-            await asyncio.wait([sending], timeout=STOP)
-            sending.cancel()
-            await asyncio.wait([sending])
-            raise
+        found = await seen_through(self._send(message, head + b"\n" + mail))
         if found["result"] != "sent":
             self._failed(_named(message), found)
         return bool(found["result"] == "deferred")

@@ -83,6 +83,14 @@ MISTAKES = [
         ["pbxd.yaml:5: voicemail.boxes.0.mail: mail needs reports.mail.host and reports.mail.sender"],
     ),
     (
+        "uplink:\n  checkpoints: mail\n  checkpoints_to: a@b.c\n",
+        ["pbxd.yaml:2: uplink.checkpoints: mail needs reports.mail.host and reports.mail.sender"],
+    ),
+    (
+        "uplink:\n  checkpoints: mail\n",
+        ["pbxd.yaml:1: uplink: checkpoints: mail needs checkpoints_to"],
+    ),
+    (
         "voicemail: {enabled: true, boxes: [{box: 101}, {box: '101@default'}]}\n",
         ["pbxd.yaml:1: voicemail: the mailbox 101@default stands here twice"],
     ),

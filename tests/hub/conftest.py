@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
@@ -24,14 +25,6 @@ def hub_template(tmp_path_factory: pytest.TempPathFactory) -> Template:
     return Template(tmp_path_factory.mktemp("hub-template"))
 
 
-@pytest.fixture(scope="session")
-def hub_postgres() -> Iterator[Server]:
-    """A PostgreSQL server."""
-    server = Server()
-    yield server
-    server.stop()
-
-
 @pytest.fixture
 def new_hub(tmp_path_factory: pytest.TempPathFactory, hub_template: Template) -> Iterator[NewHub]:
     """Makes hubs that are configured and not started: `new_hub(database=…, node=…, more=…)`."""
@@ -46,12 +39,46 @@ def new_hub(tmp_path_factory: pytest.TempPathFactory, hub_template: Template) ->
         hub.kill()
 
 
+class Shared:
+    """A hub that the tests of a module have one after the other; one that ended it meanwhile, or began it anew, has it alone."""
+
+    def __init__(self, make: Callable[[], Hub]) -> None:
+        self._make = make
+        self._hub: Hub | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def empty(self) -> Hub:
+        """It runs, and nobody is enrolled."""
+        if (
+            self._hub is None
+            or self._process is None
+            or self._hub.process is not self._process
+            or self._process.poll() is not None
+        ):
+            self.end()
+            self._hub = self._make()
+            self._hub.start()
+            self._process = self._hub.process
+        else:
+            self._hub.clear()
+        return self._hub
+
+    def end(self) -> None:
+        if self._hub is not None:
+            self._hub.kill()
+
+
+@pytest.fixture(scope="module")
+def shared_hub(tmp_path_factory: pytest.TempPathFactory, hub_template: Template) -> Iterator[Shared]:
+    made = Shared(lambda: Hub(tmp_path_factory.mktemp("hub"), hub_template))
+    yield made
+    made.end()
+
+
 @pytest.fixture
-def hub(new_hub: NewHub) -> Hub:
-    """A hub that runs as a process of its own."""
-    made = new_hub()
-    made.start()
-    return made
+def hub(shared_hub: Shared) -> Hub:
+    """A hub that runs as a process of its own, and at which nobody is enrolled. To start one costs seconds: see `Shared`."""
+    return shared_hub.empty()
 
 
 @pytest.fixture
@@ -106,7 +133,7 @@ async def within() -> AsyncIterator[StartWithin]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def box(request: pytest.FixtureRequest, new_hub: NewHub, within: StartWithin) -> Peer:
     """A box that is enrolled at a hub in this process, on each kind of store."""
-    server: Server | None = request.getfixturevalue("hub_postgres") if request.param == "postgresql" else None
+    server: Server | None = request.getfixturevalue("postgres") if request.param == "postgresql" else None
     hub = new_hub(database="" if server is None else server.database())
     await within(hub)
     made = Peer(hub)

@@ -11,6 +11,7 @@ import random
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -25,9 +26,11 @@ from pbxd.hub import boxes, keys, staff
 from pbxd.hub.boxes import BoxRow
 from pbxd.hub.config import HubConfig, load
 from pbxd.hub.database import Database
+from pbxd.hub.schema import metadata
 
 T = TypeVar("T")
 PORT = 8022
+RUNNING = ("hub", "nodes", "changes")  # tables of the hub itself, which a process that runs goes by
 
 CONFIG = """
 node: {node}
@@ -171,6 +174,20 @@ class Hub:
     async def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """What stands in the store."""
         return await self.ask(lambda database: database.read("a test asks", sql, *values))
+
+    def clear(self) -> None:
+        """Take every box out of the store, to its last byte, while the process runs, as soon as none is connected any more."""
+        with contextlib.closing(sqlite3.connect(self.folder / "hub.db", timeout=60, isolation_level=None)) as store:
+            ask = "SELECT (SELECT count(*) FROM boxes WHERE session IS NOT NULL) + (SELECT count(*) FROM links)"
+            wait_until(lambda: store.execute(ask).fetchone() == (0,), "every box to be gone")
+            store.execute("PRAGMA secure_delete = ON")  # a test searches the files for what was sent
+            store.execute("BEGIN IMMEDIATE")
+            for table in (one.name for one in metadata.sorted_tables if one.name not in RUNNING):
+                store.execute(f'DELETE FROM "{table}"')
+            store.execute("COMMIT")
+            wait_until(
+                lambda: store.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0, "the store to be idle"
+            )
 
     def files(self) -> int:
         """Open files of the process."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lab.tree import environment
+from tests.hub.conftest import NewHub
 from tests.hub.peer import Peer, entry, health
 from tests.hub.running import Hub, pbxhub
 
@@ -65,7 +66,9 @@ async def test_what_an_operator_sees_of_a_box(peer: Peer, hub: Hub) -> None:
     assert shown["held"][0] | {"bytes": 0} == {"class": "health", "why": "held", "entries": 2, "bytes": 0}
 
 
-def test_health_and_metrics(hub: Hub) -> None:
+def test_health_and_metrics(new_hub: NewHub) -> None:
+    hub = new_hub()
+    hub.start()
     said = hub.ctl("health")
     assert (said.returncode, "is well; 0 boxes" in said.stdout) == (0, True)
     with urllib.request.urlopen(f"http://{hub.config.metrics}/metrics", timeout=30) as answer:

@@ -114,7 +114,7 @@ def test_every_key_and_its_default_is_documented() -> None:
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 async def test_migrations_make_the_tables(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    server: Server | None = request.getfixturevalue("hub_postgres") if kind == "postgresql" else None
+    server: Server | None = request.getfixturevalue("postgres") if kind == "postgresql" else None
     url = f"sqlite+aiosqlite:///{tmp_path}/hub.db" if server is None else server.database()
     await (await Database.open(url)).close()
     engine = open_engine(url)

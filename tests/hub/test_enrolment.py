@@ -135,7 +135,7 @@ async def test_a_revoked_box_is_out_at_once_and_stays_out(box: Peer) -> None:
 async def test_it_is_revoked_on_whichever_node_it_is(
     new_hub: NewHub, within: StartWithin, request: pytest.FixtureRequest
 ) -> None:
-    database = request.getfixturevalue("hub_postgres").database()
+    database = request.getfixturevalue("postgres").database()
     one, other = new_hub(database=database), new_hub(database=database)
     await within(one)
     await within(other)
@@ -154,7 +154,7 @@ async def test_it_is_revoked_on_whichever_node_it_is(
 async def test_the_newest_connection_writes_on_whichever_node_it_is(
     new_hub: NewHub, within: StartWithin, request: pytest.FixtureRequest
 ) -> None:
-    database = request.getfixturevalue("hub_postgres").database()
+    database = request.getfixturevalue("postgres").database()
     one, other = new_hub(database=database), new_hub(database=database)
     await within(one)
     await within(other)

@@ -165,7 +165,7 @@ async def test_who_left_the_staff_is_out_at_once(new_hub: NewHub, within: StartW
 async def test_a_revoked_box_takes_no_visitors_and_another_node_says_where_it_is(
     new_hub: NewHub, within: StartWithin, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    database = request.getfixturevalue("hub_postgres").database()
+    database = request.getfixturevalue("postgres").database()
     one, other = new_hub(database=database), new_hub(database=database)
     await within(one)
     await within(other)

@@ -19,12 +19,12 @@ from lab.desk import Desk
 from lab.transfers import connect
 from lab.tree import environment
 from tests.conftest import say
-from tests.hub.conftest import hub, hub_template, new_hub
+from tests.hub.conftest import hub, hub_template, new_hub, shared_hub
 from tests.hub.running import Hub
 from tests.uplink.boxes import GROUP, USER
 from tests.uplink.conftest import open_folder
 
-__all__ = ["hub", "hub_template", "new_hub", "open_folder"]
+__all__ = ["hub", "hub_template", "new_hub", "open_folder", "shared_hub"]
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(280)]
 
 UPLINK = """

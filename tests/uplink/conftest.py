@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.hub.conftest import hub, hub_template, new_hub
+from tests.hub.conftest import hub, hub_template, new_hub, shared_hub
 from tests.uplink.boxes import BoxEnd
 
-__all__ = ["hub", "hub_template", "new_hub"]
+__all__ = ["hub", "hub_template", "new_hub", "shared_hub"]
 
 
 @pytest.fixture

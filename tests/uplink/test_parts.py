@@ -88,7 +88,8 @@ async def test_a_hub_s_certificate_out_of_time_is_a_matter_of_clocks(
     server = await asyncssh.listen("127.0.0.1", 0, server_host_keys=[(key, certificate)], server_factory=Closing)
     pins = [f"@cert-authority {one.export_public_key().decode().strip()}" for one in (authority, other)]
     address = f"127.0.0.1:{server.get_port()}"
-    for pin, error in zip(pins, (wanted, HubUntrusted), strict=True):
+    errors: tuple[type[UplinkError], ...] = (wanted, HubUntrusted)
+    for pin, error in zip(pins, errors, strict=True):
         settings = LinkSettings(address, (pin,), 10.0, 2, 1.0, 1.0, None, "", "0", "")
         with pytest.raises(error) as raised:
             await dial(settings, "box", identity(now - HOUR, now + HOUR), now)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pwd
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -36,6 +37,7 @@ uplink:
   reconnect_longest: 1s
   share_statistics: {share}
   enabled: {enabled}
+  {more}
 """
 
 
@@ -46,6 +48,7 @@ class UplinkBox(Running):
         super().__init__(folder)
         self.hub = hub
         self.plain = self.config.read_text()
+        self.more = ""  # another key of `uplink`
         self.outbox, self.state = folder / "outbox", folder / "link"
         self.state.mkdir()
         os.chown(self.state, pwd.getpwnam(USER).pw_uid, GROUP)
@@ -56,11 +59,11 @@ class UplinkBox(Running):
         group = grp.getgrgid(GROUP).gr_name
         values = {"address": f"{self.hub.address}:{self.hub.port}", "key": self.hub.host_key, "folder": self.folder}
         words = {"share": str(share).lower(), "enabled": str(enabled).lower()}
-        self.config.write_text(self.plain + UPLINK.format(**values, **words, group=group))
+        self.config.write_text(self.plain + UPLINK.format(**values, **words, group=group, more=self.more))
 
     def reload(self, **changes: bool) -> None:
         self.configure(**changes)
-        done = self.ctl("reload")
+        done = self.ctl_here("reload")
         assert done.returncode == 0, done.stderr
 
     def status(self) -> dict[str, Any]:
@@ -114,7 +117,7 @@ def box(open_folder: Path, hub: Hub) -> Iterator[UplinkBox]:
 
 async def enrolled(box: UplinkBox) -> None:
     """Enrol, as an admin does."""
-    done = box.ctl("uplink", "enrol", "--token", await box.hub.token())
+    done = box.ctl_here("uplink", "enrol", "--token", await box.hub.token())
     assert done.returncode == 0, done.stderr
 
 
@@ -123,8 +126,8 @@ async def test_P7_a_box_is_enrolled_connects_and_sends_what_preview_showed(box: 
     assert not (box.outbox / "enabled").exists()  # never before it is enrolled
     await enrolled(box)
     wait_until(lambda: box.status()["waiting"] >= 2, "configuration and health to be queued")
-    listed = json.loads(box.ctl("uplink", "preview", "--json").stdout)
-    shown = {one["number"]: box.ctl("uplink", "preview", str(one["number"])).stdout.encode() for one in listed[:2]}
+    listed = json.loads(box.ctl_here("uplink", "preview", "--json").stdout)
+    shown = {one["number"]: box.ctl_here("uplink", "preview", str(one["number"])).stdout.encode() for one in listed[:2]}
     assert {one["number"]: one["sha256"] for one in listed[:2]} == {
         number: hashlib.sha256(body).hexdigest() for number, body in shown.items()
     }
@@ -132,13 +135,28 @@ async def test_P7_a_box_is_enrolled_connects_and_sends_what_preview_showed(box: 
     box.becomes(connected=True, waiting=0)
     held = {number: bytes(body) for number, body in await box.hub.query("SELECT number, body FROM entries")}
     assert {number: held[number] for number in shown} == shown
-    verdict = json.loads(box.ctl("uplink", "verify", "--json").stdout)
-    assert box.ctl("uplink", "ledger").stdout.count("\n") >= verdict["lines"]
+    verdict = json.loads(box.ctl_here("uplink", "verify", "--json").stdout)
+    assert box.ctl_here("uplink", "ledger").stdout.count("\n") >= verdict["lines"]
     assert verdict["faults"] == []
     assert verdict["lines"] >= 3 * len(shown)
-    assert "uplink   connected" in box.ctl("status").stdout
-    assert "pbxd_uplink_connected 1.0" in box.ctl("metrics").stdout
-    assert "connected to" in box.ctl("doctor").stdout
+    assert "uplink   connected" in box.ctl_here("status").stdout
+    assert "pbxd_uplink_connected 1.0" in box.ctl_here("metrics").stdout
+    assert "connected to" in box.ctl_here("doctor").stdout
+
+
+async def test_checkpoints_go_to_the_system_s_log_from_a_reload_on(box: UplinkBox) -> None:
+    """A socket of the test stands where the log does; what came there is what `verify` takes."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+        log.bind(str(box.folder / "log.sock"))
+        log.settimeout(60)
+        box.more = f"checkpoints: syslog\n  checkpoints_log: {box.folder}/log.sock"
+        box.reload()
+        await enrolled(box)
+        (box.folder / "messages").write_bytes(log.recv(8192))
+    done = box.ctl_here("uplink", "verify", "--checkpoints", str(box.folder / "messages"))
+    assert done.returncode == 0, done.stdout
+    assert "1 of them from elsewhere" in done.stdout
+    assert "checkpoints syslog" in box.ctl_here("uplink", "status").stdout
 
 
 async def test_P8_off_is_at_once_and_over_restarts(box: UplinkBox) -> None:
@@ -146,7 +164,7 @@ async def test_P8_off_is_at_once_and_over_restarts(box: UplinkBox) -> None:
     box.start_link()
     assert box.link is not None
     box.becomes(connected=True)
-    done = box.ctl("uplink", "off")
+    done = box.ctl_here("uplink", "off")
     assert done.returncode == 0, done.stderr
     assert "support sessions" in done.stdout  # what stops working is said on the spot
     assert box.link.wait(timeout=60) == 0
@@ -155,7 +173,7 @@ async def test_P8_off_is_at_once_and_over_restarts(box: UplinkBox) -> None:
     box.start()
     assert box.status()["off"] is True
     assert not (box.outbox / "enabled").exists()
-    assert box.ctl("uplink", "on").returncode == 0
+    assert box.ctl_here("uplink", "on").returncode == 0
     box.start_link()
     box.becomes(connected=True)
     box.reload(enabled=False)
@@ -184,7 +202,7 @@ async def test_P8_off_works_without_a_daemon(box: UplinkBox) -> None:
 async def test_destroy_unsent(box: UplinkBox) -> None:
     await enrolled(box)
     wait_until(lambda: box.status()["waiting"] >= 2, "something to be queued")
-    done = box.ctl("uplink", "destroy-unsent", "--yes")
+    done = box.ctl_here("uplink", "destroy-unsent", "--yes")
     assert done.returncode == 0, done.stderr
     assert box.status()["waiting"] == 0
     assert list((box.outbox / "bodies").iterdir()) == []
@@ -207,7 +225,7 @@ async def test_a_changed_ledger_stops_everything(box: UplinkBox) -> None:
     box.start()
     wait_until(lambda: "not those that were signed" in box.status()["error"], "the change to be seen")
     assert not (box.outbox / "enabled").exists()
-    assert "not those that were signed" in box.ctl("doctor").stdout
+    assert "not those that were signed" in box.ctl_here("doctor").stdout
     assert verify(box.outbox, vkey).faults
 
 
