@@ -33,7 +33,8 @@ from bench.reports import fill
 from bench.table import show
 from lab.asterisk import cpu_seconds, wait_until
 from lab.tree import environment
-from pbxd.stats.layout import CALLS, DAY, QUALITY, QUEUES, SLOT, Layout
+from pbxd.stats.layout import CALLS, DAY, EXTENSION, QUALITY, QUEUES, SLOT, Layout
+from pbxd.stats.layout import EACH as EACH_QUEUE
 from pbxd.stats.outgoing import next_quarter
 from pbxd.stats.queries import Queries
 from pbxd.stats.rollup import roll_up
@@ -49,7 +50,7 @@ TARGET = 0.6
 SSHD = "/usr/sbin/sshd"
 WEEKS = 14 * DAY  # slots of two weeks
 CALLS_A_MONTH = 30_000  # of an office with 200 extensions, 4 trunks and 10 queues
-EACH = 100  # files that ssh makes one by one, for comparison
+APART = 100  # files that ssh makes one by one, for comparison
 LOOK = 0.002  # s between two looks at what the link has noted
 PIECE = 256 * 1024  # bytes that the bare pipe hands over at a time
 
@@ -95,10 +96,10 @@ async def backlog(folder: Path, most: int) -> Load:
 
 def filled(layout: Layout, rows: int) -> list[list[object]]:
     """Rows of a table with large figures."""
-    kind = 1 if layout is QUEUES else 3
+    kind, key = (EACH_QUEUE, "queue-{}-{:03}") if layout is QUEUES else (EXTENSION, "{:03}{:03}")
     levels = [0, 0] if layout.level else []
     values = [*[1_000_000_000_000] * (len(layout.sums) + len(layout.maxima)), *levels, *[""] * len(layout.histograms)]
-    return [[kind, str(100_000 + number), *values] for number in range(rows)]
+    return [[kind, key.format(*divmod(number, 1000)), *values] for number in range(rows)]
 
 
 def largest(count: int) -> Load:
@@ -289,7 +290,7 @@ def measure(folder: Path, template: Template, load: Load, peer: OpenSsh) -> list
     finally:
         uplink.close()
     pipe = bare(folder, bodies)
-    each = bodies[:EACH]
+    each = bodies[:APART]
     share = sum(map(len, each)) / load.bytes
     whole = peer.carry([b"".join(bodies)])
     by_file = peer.carry(each)
