@@ -29,7 +29,7 @@ from pathlib import Path
 import asyncssh
 import uvloop
 
-from bench.reports import fill
+from bench.reports import SECOND, fill
 from bench.table import show
 from lab.asterisk import cpu_seconds, wait_until
 from lab.tree import environment
@@ -83,7 +83,7 @@ async def backlog(folder: Path, most: int) -> Load:
     writer, queries = await Writer.open(url), Queries(url)
     await fill(writer, CALLS_A_MONTH, 1)
     await roll_up(writer)
-    slot = int(datetime(2026, 1, 5, tzinfo=UTC).timestamp()) // SLOT
+    slot = int(datetime(2026, 1, 5, tzinfo=UTC).timestamp()) * SECOND // SLOT
     end = slot + WEEKS
     entries: list[Entry] = []
     while len(entries) < most and (found := await next_quarter(queries, slot, end)) is not None:
@@ -129,28 +129,33 @@ class Uplink:
         (folder / "box").mkdir()
         self.end = BoxEnd(folder / "box")
 
-    async def carry(self, load: Load) -> Taken:
-        """Upload: from when the link may look into the ledger until it has noted that the last entry was accepted."""
+    async def carry(self, load: Load, *, spoiled: bool = False) -> Taken:
+        """Upload: from when the link may look into the ledger until it has noted what became of the last entry.
+
+        `spoiled`: the bodies do not fit to their hashes, so the hub takes and keeps all their pieces, and does not read them.
+        """
         await self.end.enrol(self.hub)
         self.end.tell(keepalive=300.0)
         link = self.end.start()
         self.end.becomes("connected")
         link.send_signal(signal.SIGSTOP)
         for entry in load.entries:
-            self.end.ledger.queue(entry)
+            number = self.end.ledger.queue(entry)
+            if spoiled:
+                self.end.ledger.outbox.body(number).write_bytes(entry.body[:-1] + b" ")
         assert self.hub.process is not None
         pids = link.pid, self.hub.process.pid
         before, began = [cpu_seconds(pid) for pid in pids], time.monotonic()
         link.send_signal(signal.SIGCONT)
-        results, sent = (self.end.state / FILE).open("rb"), 0
+        results, sent, word = (self.end.state / FILE).open("rb"), 0, b'"rejected"' if spoiled else b'"sent"'
         with results:
             while sent < len(load.entries):
                 time.sleep(LOOK)  # noqa: ASYNC251 - nothing else is to be done
-                sent += results.read().count(b'"sent"')
+                sent += results.read().count(word)
         wall = time.monotonic() - began
         near, far = (cpu_seconds(pid) - spent for pid, spent in zip(pids, before, strict=True))
-        held = await self.hub.query("SELECT count(*), coalesce(sum(length(body)), 0) FROM entries WHERE why = ''")
-        if held != [(len(load.entries), load.bytes)]:
+        held = await self.hub.query("SELECT why, count(*), coalesce(sum(length(body)), 0) FROM entries GROUP BY why")
+        if held != [("sha256", len(load.entries), 0) if spoiled else ("", len(load.entries), load.bytes)]:
             raise RuntimeError(f"the hub holds {held}")
         return Taken(wall, near, far)
 
@@ -173,6 +178,7 @@ class OpenSsh:
         (folder / "sshd_config").write_text(
             f"ListenAddress {self.address}:22\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\n"
             f"StrictModes no\nUsePAM no\nPidFile none\nCiphers {CIPHERS[0]}\nPermitRootLogin yes\n"
+            f"SetEnv HOME={folder}\n"  # else bash reads what root's own has to say, for each file
         )
         Path("/run/sshd").mkdir(exist_ok=True)
         with (folder / "log").open("wb") as log:
@@ -283,19 +289,23 @@ def place() -> Iterator[Path]:
 def measure(folder: Path, template: Template, load: Load, peer: OpenSsh) -> list[tuple[object, ...]]:
     """One load by each way: rows of the table."""
     bodies = [entry.body for entry in load.entries]
-    uplink = Uplink(folder, template)
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            ours = runner.run(uplink.carry(load))
-    finally:
-        uplink.close()
+    ours = []
+    for spoiled in (False, True):
+        (folder / f"spoiled-{spoiled}").mkdir()
+        uplink = Uplink(folder / f"spoiled-{spoiled}", template)
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                ours.append(runner.run(uplink.carry(load, spoiled=spoiled)))
+        finally:
+            uplink.close()
     pipe = bare(folder, bodies)
     each = bodies[:APART]
     share = sum(map(len, each)) / load.bytes
     whole = peer.carry([b"".join(bodies)])
     by_file = peer.carry(each)
     ways = [
-        ("pbxd: link and hub", ours, 1.0),
+        ("pbxd: link and hub", ours[0], 1.0),
+        ("the same, bodies kept and not read", ours[1], 1.0),
         ("asyncssh alone, a file for each", pipe, 1.0),
         ("ssh, a file for each", by_file, share),
         ("ssh, all in one file", whole, 1.0),

@@ -137,6 +137,7 @@ class Link:
 
     async def _connected(self, settings: LinkSettings) -> None:
         self._tell("connecting", hub=settings.hub)
+        log.debug("a try to connect", hub=settings.hub)
         now = time.time()
         identity = Identity.read(self.outbox.folder, self.place.certificate())
         connection = await dial(settings, BOX_USER, identity, now)
