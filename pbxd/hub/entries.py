@@ -118,9 +118,9 @@ class Intake:
         """The body, if this piece makes it whole; the pieces so far are stored."""
         ledger, offset = self.writer.ledger, one["offset"]
         if offset == 0:
-            await run(connection, "DELETE FROM parts WHERE ledger = ?", ledger)
             if len(one.body) == one["size"]:
                 return one.body
+            await run(connection, "DELETE FROM parts WHERE ledger = ?", ledger)
         sql = "SELECT coalesce(sum(length(body)), 0), max(sha256) FROM parts WHERE ledger = ? AND number = ?"
         ((have, sha256),) = await rows(connection, sql, ledger, one["number"])
         if offset != have or (offset and sha256 != one["sha256"]):

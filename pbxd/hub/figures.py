@@ -70,7 +70,7 @@ async def _statistics(connection: AsyncConnection, box: int, said: Mapping[str, 
 def _row(layout: Layout, stored: list[Any]) -> tuple[Any, ...]:
     """A row without its slot; histograms were text."""
     count = len(stored) - len(layout.histograms)
-    return (*stored[:count], *(base64.b64decode(one) for one in stored[count:]))
+    return (*stored[:count], *[base64.b64decode(one) if one else b"" for one in stored[count:]])
 
 
 async def _level(connection: AsyncConnection, box: int, slot: int, levels: list[list[Any]]) -> None:

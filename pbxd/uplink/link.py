@@ -14,11 +14,10 @@ import ctypes
 import encodings.idna  # noqa: F401 - names are looked up by it, and our later user may not be able to read it
 import os
 import pwd
-import random
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,6 @@ import structlog
 import uvloop
 
 from pbxd import logs
-from pbxd.backoff import backoff
 from pbxd.errors import FrameError, HubAway, HubUntrusted, LedgerError, UplinkError
 from pbxd.uplink.conversation import Conversation
 from pbxd.uplink.enrolment import LinkSettings
@@ -36,6 +34,7 @@ from pbxd.uplink.frames import DOWN, LARGEST_BODY, Decoder, encode
 from pbxd.uplink.notes import Verifier
 from pbxd.uplink.outbox import Outbox
 from pbxd.uplink.place import Place
+from pbxd.uplink.reconnect import Reconnect
 from pbxd.uplink.secure import Identity, Meter, dial
 from pbxd.uplink.support_line import SupportLine
 from pbxd.uplink.vocabulary import BOX_USER, UPLINK_SUBSYSTEM, time_of, time_text
@@ -44,7 +43,6 @@ from pbxd.uplink.watch import Watch
 STATUS = 10.0  # s between two looks at the socket for the status
 CHECKPOINT = 600.0  # s between two checkpoints on one connection
 CLOCK = 60.0  # s of difference to the hub's clock that are worth a word
-DISK = 5.0  # s to the next try after our own disk failed
 SMALLEST_PIECE = 4096  # bytes
 READ = 64 * 1024  # bytes
 NO_NEW_PRIVILEGES = 38  # prctl(2): PR_SET_NO_NEW_PRIVS
@@ -100,40 +98,37 @@ class Link:
             await self._watch.change()
 
     async def _forever(self) -> None:
-        waits: Iterator[float] | None = None
+        waits: Reconnect | None = None
         while True:
             settings = LinkSettings.read(self.outbox.folder)
             if settings is None:
                 await self._watch.change()
                 continue
-            waits = waits or backoff(settings.reconnect_first, settings.reconnect_longest)
-            began = time.monotonic()
+            waits = waits or Reconnect(settings.reconnect_first, settings.reconnect_longest)
             wait = await self._try(settings, waits)
-            if time.monotonic() - began >= settings.stable and self._status.get("welcomed"):
-                waits = None  # only a connection that stayed up starts the waiting anew
-                wait = random.uniform(0, settings.reconnect_first)  # noqa: S311 - for spreading, not for secrets
             self._tell(self._status["state"], wait=round(wait, 1))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._settings_other_than(settings), wait)
                 waits = None
 
-    async def _try(self, settings: LinkSettings, waits: Iterator[float]) -> float:
+    async def _try(self, settings: LinkSettings, waits: Reconnect) -> float:
         """Connect and talk, until it ends. How long to wait before the next time, in seconds."""
-        longest = settings.reconnect_longest
+        began = time.monotonic()
         try:
             await self._connected(settings)
         except LedgerError as error:
             self._tell("waiting", why="disk", detail=str(error))
             log.error("nothing is sent", error=str(error))
-            return min(longest, DISK + next(waits))
+            return waits.disk()
         except (HubAway, FrameError, asyncssh.Error, OSError) as error:
             self._tell("waiting", why="away", detail=str(error) or type(error).__name__)
             log.info("the link is down", error=str(error) or type(error).__name__)
         except UplinkError as error:  # the hub refuses us, or is not the hub, or we have no key to sign in with
             self._tell("refused", why=getattr(error, "why", WHY.get(type(error), "setup")), detail=str(error))
             log.error("the link cannot be made; waiting will not mend it", error=str(error))
-            return random.uniform(longest / 2, longest)  # noqa: S311 - for spreading, not for secrets
-        return next(waits)
+            return waits.refused()
+        stayed = time.monotonic() - began >= settings.stable and self._status.get("welcomed")
+        return waits.stayed() if stayed else waits.failed()
 
     async def _settings_other_than(self, settings: LinkSettings) -> None:
         """Wait until the core tells something else."""
@@ -142,6 +137,7 @@ class Link:
 
     async def _connected(self, settings: LinkSettings) -> None:
         self._tell("connecting", hub=settings.hub)
+        log.debug("a try to connect", hub=settings.hub)
         now = time.time()
         identity = Identity.read(self.outbox.folder, self.place.certificate())
         connection = await dial(settings, BOX_USER, identity, now)
