@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.asterisk import wait_until
+from lab.tree import LabError
 from pbxd.cli.client import UnixConnection
 from pbxd.uplink.keyring import make_signer
 from pbxd.uplink.notes import Signer
@@ -95,8 +96,23 @@ class Rig:
 
     def open(self, scope: str = "diagnose", *more: str) -> str:
         """A ticket, and that it is listened for."""
-        done = self.pbxd.ctl("support", "open", "--scope", scope, "--reason", "request", "--yes", *more)
+        done = self._asked(scope, *more)
         assert done.returncode == 0, done.stderr
+        return self._named(done)
+
+    def open_briefly(self) -> str:
+        """A ticket whose time is soon over: as short a one as this machine can begin to listen for."""
+        for seconds in (1, 3, 10, 30):
+            done = self._asked("diagnose", "--for", f"{seconds}s")
+            if done.returncode == 0:
+                return self._named(done)
+        raise LabError(done.stderr)
+
+    def _asked(self, scope: str, *more: str) -> subprocess.CompletedProcess[str]:
+        return self.pbxd.ctl("support", "open", "--scope", scope, "--reason", "request", "--yes", *more)
+
+    @staticmethod
+    def _named(done: subprocess.CompletedProcess[str]) -> str:
         found = re.search(r"ticket ([0-9a-f]{16}) is open", done.stdout)
         assert found is not None, done.stdout
         return found[1]

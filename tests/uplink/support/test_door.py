@@ -23,7 +23,7 @@ def test_without_a_ticket_nobody_listens(rig: Rig) -> None:
 def test_every_wrong_certificate_is_refused_with_its_own_message(rig: Rig, tmp_path: Path) -> None:
     ended = rig.open()
     rig.pbxd.ctl("support", "end", ended)
-    over = rig.open("diagnose", "--for", "1s")
+    over = rig.open_briefly()
     wait_until(
         lambda: rig.shown(over)["state"] == "expired" and not rig.socket.exists(), "the ticket's time to be over"
     )
