@@ -235,13 +235,30 @@ def say(person: subprocess.Popen[bytes], line: str) -> None:
 
 
 def processes(mark: str) -> list[int]:
-    """Those with some word among their arguments."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            with contextlib.suppress(OSError):
-                if mark.encode() in (entry / "cmdline").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
+    """Those with some word among their arguments, wherever they are by now."""
+    return [pid for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))) if mark in arguments(pid)]
+
+
+def halls() -> list[int]:
+    """The processes of tickets that this test's own daemons have; another test may run beside it."""
+    return [pid for pid in processes("pbxd.uplink.support") if os.getpid() in ancestors(pid)]
+
+
+def arguments(pid: int) -> list[str]:
+    """Of a process; none if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
+    except OSError:
+        return []
+
+
+def ancestors(pid: int) -> list[int]:
+    """Its parent, its parent's, and so on."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        while pid > 1:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            found.append(pid)
     return found
 
 

@@ -17,9 +17,9 @@ import pytest
 from lab.asterisk import wait_until
 from lab.tree import environment
 from pbxd.uplink.support.words import CHANGING, LOOKING
-from tests.uplink.support.rig import Rig, processes, read_until, say
+from tests.uplink.support.rig import Rig, arguments, halls, processes, read_until, say
 
-LONG = "86399.25"  # an argument of sleep that nobody else has
+LONG = f"86399.{os.getpid()}"  # an argument of sleep that nobody else has
 
 
 def cast_of(rig: Rig, ticket: str, number: int = 1) -> Path:
@@ -88,7 +88,7 @@ def test_lines_may_come_without_a_terminal_and_at_once(rig: Rig) -> None:
 
 def test_each_piece_is_on_the_disk_before_it_is_shown(rig: Rig, tmp_path: Path) -> None:
     with rig.ticket() as ticket:
-        (pid,) = processes("pbxd.uplink.support")
+        (pid,) = halls()
         trace = tmp_path / "trace"
         words = [
             "strace",
@@ -132,7 +132,7 @@ def test_an_end_leaves_no_process_and_no_socket(rig: Rig) -> None:
         done = rig.pbxd.ctl("support", "end")
         assert done.returncode == 0, done.stderr
         assert processes(LONG) == []
-        assert processes("pbxd.uplink.support") == []
+        assert halls() == []
         assert not rig.socket.exists()
         assert person.wait(60) == 255
         assert rig.events(ticket, "end")[-1]["why"].startswith("the ticket ended: by ")
@@ -177,12 +177,10 @@ def test_a_killed_process_takes_its_sessions_with_it_and_the_ticket_goes_on(rig:
             read_until(person, b"COMMUNICATIONS")
             say(person, f"setsid -f sleep {LONG}; sleep {LONG}")
             wait_until(lambda: len(processes(LONG)) == 2, "two processes")
-            (pid,) = processes("pbxd.uplink.support")
+            (pid,) = halls()
             os.kill(pid, signal.SIGKILL)
             wait_until(lambda: not processes(LONG), "what the session started to be gone")
-        wait_until(
-            lambda: processes("pbxd.uplink.support") not in ([], [pid]) and rig.socket.exists(), "another process"
-        )
+        wait_until(lambda: halls() not in ([], [pid]) and rig.socket.exists(), "another process")
         wait_until(lambda: bool(rig.events(ticket, "end")), "the session's end in the log")
         rig.certify(ticket)
         wait_until(lambda: rig.ask("/v1/status")["support"]["listening"], "it to listen")
@@ -196,8 +194,9 @@ def test_a_killed_pbxd_leaves_no_session_and_an_open_ticket_is_open_again(rig: R
             read_until(person, b"COMMUNICATIONS")
             say(person, f"setsid -f sleep {LONG}; sleep {LONG}")
             wait_until(lambda: len(processes(LONG)) == 2, "two processes")
+            (hall,) = halls()
             rig.pbxd.kill()
-            wait_until(lambda: not processes(LONG) and not processes("pbxd.uplink.support"), "everything to be gone")
+            wait_until(lambda: not processes(LONG) and not arguments(hall), "everything to be gone")
         rig.pbxd.start()
         wait_until(lambda: rig.ask("/v1/status")["support"]["listening"], "it to listen again")
         assert rig.shown(ticket)["state"] == "open"
@@ -224,4 +223,4 @@ def test_the_end_of_its_time_ends_a_session(rig: Rig) -> None:
     wait_until(lambda: bool(rig.events(ticket, "ended")), "the ticket's end in its log")
     assert rig.shown(ticket)["state"] == "expired"
     assert not rig.socket.exists()
-    assert not processes("pbxd.uplink.support")
+    assert not halls()

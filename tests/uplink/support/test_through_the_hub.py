@@ -13,7 +13,7 @@ from lab.asterisk import wait_until
 from pbxd.policy.network import process
 from tests.hub.conftest import NewHub
 from tests.hub.running import WIDE, Hub
-from tests.uplink.support.rig import Key, processes
+from tests.uplink.support.rig import Key, halls
 from tests.uplink.test_service import UplinkBox, enrolled
 
 SSH = """
@@ -97,7 +97,7 @@ async def test_open_diagnose_propose_apply_undo_replay(box: SupportedBox, hub: H
     assert box.ctl("uplink", "proposal", "undo", proposal["id"]).returncode == 0
     assert 'site.trunks: ["PJSIP/trunk-*"]' in ssh(ticket, "config site.trunks").stdout
 
-    held = [process(pid) for pid in processes("pbxd.uplink.support")]
+    held = [process(pid) for pid in halls()]
     assert held
     assert not any(one and (one.listening or one.connected or one.udp) for one in held)
     assert box.ctl("support", "end").returncode == 0
