@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import shutil
 import signal
 import sys
 import tempfile
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from lab.tree import LabError
 
 SHOWN = ("answered", "no-answer", "busy", "refused", "cancelled", "queue", "abandoned", "no-answer-voicemail", "outbound",
          "inbound", "blind-transfer", "ring-group", "local")  # fmt: skip
-TOGETHER = 6  # calls at once; each has phones of its own
+TOGETHER = 4  # calls at once; each has phones of its own
 
 
 def say(text: str) -> None:
@@ -29,26 +28,29 @@ def say(text: str) -> None:
 
 
 def place_all(box: Box, names: tuple[str, ...]) -> None:
-    """Place the calls of the named scenarios, some at once: each as soon as its phones are free."""
-    wanted = [scenario for scenario in scenarios.table(box.phones.audio) if scenario.name in names]
-    free = {phone: threading.Lock() for scenario in wanted for phone in phones_of(scenario)}
-
-    def place(scenario: scenarios.Scenario) -> None:
-        with contextlib.ExitStack() as taken:
-            for phone in phones_of(scenario):  # in order: no two wait for one another
-                taken.enter_context(free[phone])
+    """Place the calls of the named scenarios, those that share no phone at once."""
+    for group in groups([s for s in scenarios.table(box.phones.audio) if s.name in names]):
+        for scenario in group:
             say(f"  calling: {scenario.title}")
-            for handset in scenario.place(box.phones):
-                handset.finish()
-
-    with ThreadPoolExecutor(TOGETHER) as pool:
-        list(pool.map(place, wanted))
+        for handset in [handset for scenario in group for handset in scenario.place(box.phones)]:
+            handset.finish()
 
 
-def phones_of(scenario: scenarios.Scenario) -> list[str]:
-    """The phones that a scenario uses, and the trunk, in order."""
-    used = {scenario.caller.number, *(phone.number for phone in scenario.called)}
-    return sorted(used | {"carrier"} if scenario.by_trunk else used)
+def groups(wanted: list[scenarios.Scenario]) -> Iterator[list[scenarios.Scenario]]:
+    """Scenarios in groups whose phones are all different."""
+    group: list[scenarios.Scenario] = []
+    busy: set[str] = set()
+    for scenario in wanted:
+        used = {scenario.caller.number, *(phone.number for phone in scenario.called)}
+        if scenario.by_trunk:
+            used.add("carrier")
+        if group and (used & busy or len(group) == TOGETHER):
+            yield group
+            group, busy = [], set()
+        group.append(scenario)
+        busy |= used
+    if group:
+        yield group
 
 
 def match(records: list[dict[str, Any]], names: tuple[str, ...], audio: Path) -> dict[str, list[dict[str, Any]]]:
