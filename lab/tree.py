@@ -9,7 +9,7 @@ import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 PROJECT = Path(__file__).parent.parent
@@ -50,9 +50,9 @@ def need_root() -> None:
         raise LabError("the lab needs root: it makes mount and process namespaces for its Asterisk. Run it with sudo.")
 
 
-def ensure_host_packages(say: Say) -> None:
-    """Install what the lab runs on the host itself, if it is not there."""
-    missing = sorted(package for tool, package in HOST_PACKAGES.items() if shutil.which(tool) is None)
+def ensure_host_packages(say: Say, packages: Mapping[str, str] = HOST_PACKAGES) -> None:
+    """Install what runs on the host itself, if it is not there: the lab's tools, or those of `packages` (tool -> package)."""
+    missing = sorted({package for tool, package in packages.items() if shutil.which(tool) is None})
     if not missing:
         return
     say(f"installing {', '.join(missing)} (apt)")
