@@ -65,6 +65,7 @@ class Recorder:
     _wanted: set[str] = field(default_factory=set)  # uniqueids of calls that somebody wants recorded
     _unwanted: set[str] = field(default_factory=set)  # and of those of which somebody stopped it
     _paying: set[str] = field(default_factory=set)  # uniqueids of calls in which somebody pays
+    _listened: set[str] = field(default_factory=set)  # uniqueids on which Asterisk was told to listen for keys
     _keys: dict[str, int | None] = field(
         default_factory=dict
     )  # recording -> when its digits are over; None: a key is down
@@ -82,6 +83,7 @@ class Recorder:
     ) -> list[Command]:
         """These are all channels that there are, and what Asterisk told beside them: AMI was away."""
         told = told or takeover.Told()
+        self._listened.clear()  # whether Asterisk was still told is not known
         held = {one for recording in self.recordings.values() for one in recording.held}
         for gone in set(self.channels) - set(channels):
             self._take(gone, None, now)
@@ -108,7 +110,7 @@ class Recorder:
             return
         self.channels.pop(uniqueid, None)
         self._queues.pop(uniqueid, None)
-        for told in (self._consented, self._wanted, self._unwanted, self._unheard, self._paying):
+        for told in (self._consented, self._wanted, self._unwanted, self._unheard, self._paying, self._listened):
             told.discard(uniqueid)
         recording = self.recordings.get(self._of_channel.get(uniqueid, ""))
         for segment in recording.segments if recording is not None else ():
@@ -187,8 +189,13 @@ class Recorder:
         if DIGITS in recording.pauses:
             return []
         recording.pause(DIGITS, now - self.rules.digits_before)
-        listened: list[Command] = [Listen(segment) for segment in recording.segments if segment.going_on]
-        return listened + self._look(call, now)
+        return [*self._listen(recording), *self._look(call, now)]
+
+    def _listen(self, recording: Recording) -> list[Command]:
+        """Have Asterisk go on telling of keys on the channels that are recorded; once is enough for a channel's life."""
+        told = [one for one in recording.segments if one.going_on and one.uniqueid not in self._listened]
+        self._listened |= {one.uniqueid for one in told}
+        return [Listen(one) for one in told]
 
     @property
     def deadline(self) -> int | None:

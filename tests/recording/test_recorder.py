@@ -266,6 +266,17 @@ def test_digits_pause_by_themselves() -> None:
     assert stage.told()["gaps"] == [[pressed - 300_000, deadline]]
 
 
+def test_asterisk_is_told_once_to_listen_for_the_keys_of_a_channel() -> None:
+    stage = Stage()
+    stage.call()
+    for _ in range(3):
+        stage.now += 10 * SECOND
+        stage.do(stage.recorder.key("1.1", stage.now, down=True))
+        stage.do(stage.recorder.key("1.1", stage.now, down=False))
+        stage.do(stage.recorder.tick(stage.now + 5 * SECOND))
+    assert [what.split()[0] for what in stage.asked] == ["record", "listen", *["stop", "record"] * 3]
+
+
 def test_digits_do_not_pause_where_the_customer_does_not_want_it() -> None:
     stage = Stage(pause_on_digits=False)
     stage.call()
