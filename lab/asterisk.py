@@ -60,9 +60,12 @@ class Asterisk:
     `folder/etc` is /etc/asterisk, `folder/log` is /var/log/asterisk, `folder/spool` is /var/spool/asterisk.
     """
 
-    def __init__(self, tree: Path, folder: Path, *, own_clock: bool = False) -> None:
+    def __init__(self, tree: Path, folder: Path, *, own_clock: bool = False, lamps: bool = False) -> None:
         self.tree = tree
         self.own_clock = own_clock  # it takes its time from `set_clock`
+        self.lamps = (
+            lamps  # phones with a mailbox are told of their messages; to a SIPp phone that would be its one call
+        )
         self.folder = folder
         self.etc = folder / "etc"
         self.log = folder / "log"
@@ -104,7 +107,7 @@ class Asterisk:
         for template in sorted(CONFIGURATION.glob("*.conf")):
             (self.etc / template.name).write_text(Template(template.read_text()).substitute(names))
         with (self.etc / "pjsip.conf").open("a") as file:
-            file.writelines(phone_sections(extension, self.phone(extension)) for extension in PHONES)
+            file.writelines(phone_sections(extension, self.phone(extension), lamp=self.lamps) for extension in PHONES)
             file.writelines(phone_sections(extension, "") for extension in MOBILES)
         self.set_clock(0)
         hosts = f"127.0.0.1 localhost {socket.gethostname()} A.ROOT-SERVERS.NET a.root-servers.net\n"
@@ -246,12 +249,12 @@ def _somebody_listens(address: str) -> bool:
         return link.connect_ex((address, AMI_PORT)) == 0
 
 
-def phone_sections(extension: int, address: str) -> str:
+def phone_sections(extension: int, address: str, *, lamp: bool = False) -> str:
     """The pjsip.conf sections of one phone: found by its user name, reached at a fixed address, or where it registers from."""
     # Asterisk tells a phone of its messages without being asked: PJSUA asks only after a registration, which there is none of.
-    lamp = f"mailboxes={extension}@default\n" if extension in MAILBOXES else ""
+    told = f"mailboxes={extension}@default\n" if lamp and extension in MAILBOXES else ""
     return (
-        f"\n[{extension}](phone)\naors={extension}\ncallerid=Phone {extension} <{extension}>\n{lamp}"
+        f"\n[{extension}](phone)\naors={extension}\ncallerid=Phone {extension} <{extension}>\n{told}"
         f"named_call_group={(extension - 1) // 4}\nnamed_pickup_group={(extension - 1) // 4}\n"
         f"[{extension}](reached)\n" + (f"contact=sip:{extension}@{address}:5060\n" if address else "")
     )

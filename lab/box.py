@@ -147,10 +147,10 @@ class Pbxd:
 class Box:
     """Asterisk, pbxd and the phones around them, in one folder."""
 
-    def __init__(self, folder: Path, say: Say, *, own_clock: bool = False) -> None:
+    def __init__(self, folder: Path, say: Say, *, own_clock: bool = False, lamps: bool = False) -> None:
         self.folder = folder
         tree = ensure_tree(say)
-        self.asterisk = Asterisk(tree, folder / "asterisk", own_clock=own_clock)
+        self.asterisk = Asterisk(tree, folder / "asterisk", own_clock=own_clock, lamps=lamps)
         try:
             self.pbxd = Pbxd(self.asterisk, folder / "pbxd")
             self.phones = Phones(self.asterisk, folder / "phones")

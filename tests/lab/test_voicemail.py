@@ -37,7 +37,7 @@ def postbox() -> Postbox:
 def box(tmp_path: Path, postbox: Postbox) -> Iterator[Box]:
     controller = Controller(postbox, "127.0.0.1", free_port())
     controller.start()
-    made = Box(reachable(tmp_path), say)
+    made = Box(reachable(tmp_path), say, lamps=True)
     made.pbxd.configure(more=KEPT.format(folder=made.pbxd.folder, port=controller.port))
     try:
         made.start()
