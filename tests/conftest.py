@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aiosmtpd.controller import Controller
 from hypothesis import settings
 
 from lab.box import Box
+from tests.reports.postbox import Postbox, free_port
 from tests.running import Running
 from tests.stats.postgres import Server
 
@@ -41,6 +43,22 @@ def postgres() -> Iterator[Server]:
     server = Server()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def postbox() -> Postbox:
+    """What a mail server of the test is sent."""
+    return Postbox()
+
+
+@pytest.fixture
+def port(postbox: Postbox) -> Iterator[int]:
+    """The port of that mail server."""
+    controller = Controller(postbox, "127.0.0.1", free_port())
+    controller.start()
+    yield controller.port
+    postbox.may_answer.set()
+    controller.stop()
 
 
 @pytest.fixture

@@ -43,7 +43,6 @@ BANNER = "pbxd-why: "  # begins the line of an SSH banner that says why a sign-i
 
 LONGEST_LINE = 1000  # characters of a sentence, a title, a version or a key
 LONGEST_TEXT = 20_000  # characters of a notice
-LARGEST_BODY = 64 * 1024 * 1024  # bytes of an entry: a quarter of an hour of ten thousand extensions is far below
 MOST_CHANGES = 100  # changes in one proposal
 LARGEST_NUMBER = 2**53 - 1  # whole numbers that every reader of JSON holds exactly
 

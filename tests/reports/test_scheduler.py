@@ -9,12 +9,11 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
 
 from pbxd.config.schema import Reports
 from pbxd.errors import ReportError, StoreError
@@ -24,26 +23,12 @@ from pbxd.reports.scheduler import Scheduler
 from pbxd.stats.report import Report
 from tests.reports.conftest import DAY, MONDAY
 from tests.reports.host import make_report, reports
-from tests.reports.postbox import Postbox, free_port
+from tests.reports.postbox import Postbox
 
 PROJECT = Path(__file__).parent.parent.parent
 HOUR = 3_600_000_000
 SEVEN = MONDAY + 7 * HOUR  # Monday, 07:00 in Berlin
 TUESDAY = SEVEN + DAY
-
-
-@pytest.fixture
-def postbox() -> Postbox:
-    return Postbox()
-
-
-@pytest.fixture
-def port(postbox: Postbox) -> Iterator[int]:
-    controller = Controller(postbox, "127.0.0.1", free_port())
-    controller.start()
-    yield controller.port
-    postbox.may_answer.set()
-    controller.stop()
 
 
 @pytest.fixture

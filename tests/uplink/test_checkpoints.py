@@ -14,7 +14,6 @@ from email.policy import default
 from pathlib import Path
 
 import pytest
-from aiosmtpd.controller import Controller
 
 from pbxd.cli.uplink import notes_in
 from pbxd.config.schema import Config
@@ -25,7 +24,7 @@ from pbxd.uplink.checkpoint_log import to_syslog
 from pbxd.uplink.checkpoint_mail import FILE, LONGEST, CheckpointMail
 from pbxd.uplink.ledger import Ledger
 from pbxd.uplink.notes import Checkpoint, Signer
-from tests.reports.postbox import Postbox, free_port
+from tests.reports.postbox import Postbox
 from tests.uplink.boxes import health
 from tests.uplink.test_results import SIGNER, killed
 
@@ -80,20 +79,6 @@ def test_notes_are_found_however_they_were_kept() -> None:
     assert notes_in("".join(notes)) == notes
     assert notes_in("\n".join(["Dear admin,", "", *notes, "-- ", "the box"])) == notes
     assert notes_in("nothing of it") == ["nothing of it"]  # which is told as a fault
-
-
-@pytest.fixture
-def postbox() -> Postbox:
-    return Postbox()
-
-
-@pytest.fixture
-def port(postbox: Postbox) -> Iterator[int]:
-    controller = Controller(postbox, "127.0.0.1", free_port())
-    controller.start()
-    yield controller.port
-    postbox.may_answer.set()
-    controller.stop()
 
 
 @pytest.fixture

@@ -8,38 +8,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from email.message import EmailMessage
 from email.policy import default
 from pathlib import Path
-
-import pytest
-from aiosmtpd.controller import Controller
 
 from lab.tree import environment
 from pbxd.voicemail.letter import LARGEST_ATTACHED, compose
 from pbxd.voicemail.notices import GIVE_UP, LONGEST
 from pbxd.voicemail.rules import BoxRule
 from pbxd.voicemail.spool import Box, Message, Text
-from tests.reports.postbox import Postbox, free_port
+from tests.reports.postbox import Postbox
 from tests.voicemail.keeper import ANNA, keep_once, keeping, rules
 from tests.voicemail.messages import put
 
 SOUND = b"RIFF and a voice" * 100
-
-
-@pytest.fixture
-def postbox() -> Postbox:
-    return Postbox()
-
-
-@pytest.fixture
-def port(postbox: Postbox) -> Iterator[int]:
-    controller = Controller(postbox, "127.0.0.1", free_port())
-    controller.start()
-    yield controller.port
-    postbox.may_answer.set()
-    controller.stop()
 
 
 def mails(postbox: Postbox) -> list[EmailMessage]:
