@@ -81,7 +81,8 @@ async def serve() -> None:
 def main() -> None:
     """Entry point."""
     die_with(int(sys.argv[1]))
-    os.nice(NICE)
+    with contextlib.suppress(PermissionError):  # a unit may forbid it
+        os.nice(NICE)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve())
 
