@@ -116,10 +116,12 @@ def run(context: typer.Context) -> None:
     import uvloop  # noqa: PLC0415
 
     from pbxd import logs  # noqa: PLC0415
+    from pbxd.heap import keep_freed_memory  # noqa: PLC0415
     from pbxd.hub.keys import Keys  # noqa: PLC0415
     from pbxd.hub.node import Node  # noqa: PLC0415
 
     config: HubConfig = context.obj.config()
+    keep_freed_memory()
     logs.configure(config.log.level, config.log.format)
     keys = Keys.read(config.keys)
 

@@ -11,7 +11,7 @@ import typer
 from pbxd.config.values import duration
 from pbxd.errors import HubError
 from pbxd.hub import boxes as registry
-from pbxd.hub import messages
+from pbxd.hub import messages, reading
 from pbxd.hub.boxes import SECOND
 from pbxd.hub.config import HubConfig
 from pbxd.hub.database import Database, now
@@ -83,6 +83,7 @@ def show(context: typer.Context, box: Box, as_json: Json = False) -> None:
 
     async def work(database: Database, _config: HubConfig) -> dict[str, Any]:
         row = await registry.get(database, box)
+        await reading.read_all(database, row.number)
         return next(one for one in await listed(database) if one["box"] == box) | await _details(database, row)
 
     found = context.obj.ask(work)

@@ -14,7 +14,7 @@ from pbxd.cli.hub_fleet import Box
 from pbxd.cli.report import By, Drawn, End, Extension, Format, Output, Queue, Start, Trunk, drawn, replace
 from pbxd.cli.when import moment
 from pbxd.errors import ReportError
-from pbxd.hub import boxes, figures
+from pbxd.hub import boxes, reports
 from pbxd.hub.config import HubConfig
 from pbxd.hub.database import Database
 from pbxd.stats.question import Question
@@ -38,11 +38,11 @@ def report(
 
     async def work(database: Database, _config: HubConfig) -> Report:
         row = await boxes.get(database, box)
-        known = await figures.told(database, row)
+        known = await reports.told(database, row)
         now = datetime.now(UTC).astimezone(ZoneInfo(known.settings.zone) if known else UTC)
         filters = {"queue": queue, "extension": extension, "trunk": trunk}
         question = Question(name, moment(start, now), moment(end or "0s", now), by, filters)
-        return await figures.report(database, row, question)
+        return await reports.report(database, row, question)
 
     content = drawn(context.obj.ask(work), form)
     if output is not None:

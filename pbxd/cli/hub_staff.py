@@ -14,6 +14,7 @@ from pbxd.hub import staff as people
 from pbxd.hub.boxes import SECOND
 from pbxd.hub.config import HubConfig
 from pbxd.hub.database import Database, now
+from pbxd.hub.reading import catch_up
 
 app = typer.Typer(no_args_is_help=True)
 Person = Annotated[str, typer.Argument(help="The name with which a person signs in.")]
@@ -65,6 +66,7 @@ def tickets(
 
 async def listed(database: Database) -> list[dict[str, Any]]:
     """Every ticket that a box told of, as JSON has it."""
+    await catch_up(database)
     rows = [dict(zip(TICKET, row, strict=True)) for row in await database.read("listing tickets", TICKETS)]
     return [one | {"ended": moment(one["ended"]), "reachable": bool(one["reachable"])} for one in rows]
 

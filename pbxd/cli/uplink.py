@@ -183,7 +183,7 @@ def enrol(
     from pbxd.uplink.enrol import enrol as ask  # noqa: PLC0415
 
     what = context.obj.post("/v1/uplink/application")
-    who = Applicant(what["key"], what["ledger"], what["name"])
+    who = Applicant(what["key"], what["ledger"], what["name"], what["classical_kex"])
     answer = asyncio.run(ask(what["hub"], tuple(what["host_keys"]), token.strip(), who))
     found = context.obj.post("/v1/uplink/enrolled", json.dumps(answer).encode())
     typer.echo(f"this box is enrolled at {what['hub']} as {answer['box']}; its certificate ends at {answer['until']}")

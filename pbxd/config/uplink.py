@@ -40,6 +40,10 @@ class Uplink(VendorRules):
         20.0, description="Time without a word after which the hub is asked for a sign of life."
     )
     keepalive_count: int = Field(3, ge=1, le=100, description="Unanswered ones after which the link is closed.")
+    classical_kex: bool = Field(
+        default=False,
+        description="Take curve25519 too, of a hub without mlkem768x25519, the key exchange that quantum computers do not break.",
+    )
     reconnect_first: Duration = Field(10.0, description="Longest wait before the first new try.")
     reconnect_longest: Duration = Field(600.0, description="Longest wait between two tries, and after a refusal.")
     health_every: Duration = Field(900.0, description="Time between two reports of the box's health.")

@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from pbxd.errors import GateRefused, ReportError
+from pbxd.errors import GateRefused
 from pbxd.hub import tickets
-from pbxd.hub.boxes import BoxRow
-from pbxd.hub.database import Database, rows, run
+from pbxd.hub.database import rows, run
 from pbxd.hub.schema import UPLOADED
 from pbxd.stats import dirty
-from pbxd.stats.layout import ALL, CALLS, DAY, DAYS, QUARTERS, SLOT, TRUNK, Layout
-from pbxd.stats.question import TITLES, Asked, Question, ReportSettings
-from pbxd.stats.report import Column, Report
-from pbxd.stats.reports import OLD, from_rollups
+from pbxd.stats.layout import ALL, CALLS, DAY, DAYS, QUARTERS, TRUNK, Layout
 from pbxd.stats.rolled import Wanted, carried
 from pbxd.stats.rollup import replace_rows, roll_up_day
 from pbxd.uplink.bodies import check_body
 
 LATEST_SLOT = 2**31 - DAY  # what a column holds, and a day behind it
-NOT_UPLOADED = "agents are persons: their figures stay on the box"
-DISABLED = "disabled by the customer"
 
 
 def read_entry(class_: str, body: bytes) -> Mapping[str, Any]:
@@ -90,60 +83,3 @@ async def _level(connection: AsyncConnection, box: int, slot: int, levels: list[
     if made:
         await replace_rows(connection, CALLS, (box, QUARTERS), [slot - 1], made)
         await dirty.mark(connection, box, DAYS, {(slot - 1) // DAY * DAY})
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What a box's newest configuration says that reports need."""
-
-    share_statistics: bool
-    settings: ReportSettings
-    config: Mapping[str, Any] = field(default_factory=dict)
-
-
-async def told(database: Database, box: BoxRow) -> Told | None:
-    """The newest configuration of a box; None if it never sent one."""
-    sql = (
-        "SELECT body FROM entries WHERE box = ? AND \"class\" = 'config' AND why = '' AND body IS NOT NULL"
-        " ORDER BY accepted DESC, number DESC LIMIT 1"
-    )
-    found = await database.read("reading a configuration", sql, box.number)
-    if not found:
-        return None
-    said = read_entry("config", bytes(found[0][0]))
-    report = said["report"]
-    settings = ReportSettings(
-        said["site"], said["zone"], report["service_level"], report["service_levels"], report["service_target"],
-        report["short_abandon"], report["wrapup"],
-    )  # fmt: skip
-    return Told(bool(said["share_statistics"]), settings, said["config"])
-
-
-async def report(database: Database, box: BoxRow, question: Question) -> Report:
-    """A report of what was uploaded; one that says so where it is disabled. ReportError if there is none such."""
-    if question.name == "agents":
-        raise ReportError(NOT_UPLOADED)
-    known = await told(database, box)
-    settings = ReportSettings(site=box.name) if known is None else known.settings
-    asked = Asked.of(question, settings)
-    if known is not None and not known.share_statistics:
-        title, by = f"{TITLES[asked.name]}: {DISABLED}", Column(asked.by, asked.by.capitalize(), "text")
-        times = (asked.first * SLOT, asked.end * SLOT)
-        note = f"Statistics of this box: {DISABLED}."
-        return Report(asked.name, title, settings.site, settings.zone, *times, asked.by, (by,), (), notes=(note,))
-    await roll_up(database, box.number, asked.end)
-    async with database.reading("making a report") as connection:
-        return await from_rollups(connection, box.number, settings, asked)
-
-
-async def roll_up(database: Database, box: int, before: int) -> None:
-    """Make the days of a box that are older than their quarters, before the slot `before`."""
-    if not (await database.read("looking for old days", OLD, box, before))[0][0]:
-        return
-    more = True
-    while more:
-        async with database.writing("rolling up a day") as connection:
-            await run(
-                connection, "UPDATE boxes SET slot = slot WHERE number = ?", box
-            )  # two reports at once take turns
-            more = await roll_up_day(connection, box, before, UPLOADED)

@@ -15,7 +15,7 @@ import asyncssh
 import structlog
 
 from pbxd.errors import FrameError, HubError, PbxdError, StoreError
-from pbxd.hub import boxes, staff, upkeep, uplink
+from pbxd.hub import boxes, reading, staff, upkeep, uplink
 from pbxd.hub.boxes import SECOND
 from pbxd.hub.channel import FrameChannel
 from pbxd.hub.config import HubConfig
@@ -23,6 +23,7 @@ from pbxd.hub.database import Database, now
 from pbxd.hub.keys import Keys
 from pbxd.hub.limits import Door
 from pbxd.hub.listener import listen
+from pbxd.hub.reader_process import ReaderProcess
 from pbxd.hub.sign_in import SignIn
 from pbxd.hub.support import Support
 from pbxd.hub.web import Web
@@ -55,6 +56,7 @@ class Node:
         self.live: dict[int, uplink.Uplink] = {}  # by the box's number
         self.people: set[SignIn] = set()
         self.support = Support(self)
+        self.reader = ReaderProcess(config)
         self.counts: Counter[str] = Counter()
         self.ready = asyncio.Event()  # it listens
         self._tasks: set[asyncio.Task[None]] = set()
@@ -73,7 +75,7 @@ class Node:
             await web.start()
             parts = [
                 group.create_task(supervise(name, part))
-                for name, part in (("changes", self._watch), ("upkeep", self._hourly))
+                for name, part in (("changes", self._watch), ("upkeep", self._hourly), ("reader", self.reader.run))
             ]
             log.info("the hub is ready", node=self.config.node, listen=self.config.listen)
             notify("READY=1")
@@ -92,6 +94,8 @@ class Node:
             log.error("the clock stands before this hub's beginning: boxes are refused until it is right")
         await boxes.let_all_go(self.database, self.config.node)
         await self._beat(started=now())
+        if await reading.waiting(self.database):
+            self.reader.wake()
 
     async def _beat(self, started: int | None = None) -> None:
         sql = (

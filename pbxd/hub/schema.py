@@ -5,16 +5,17 @@ A change here needs a migration in `migrations/versions` and the new HEAD; a tes
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, text
 
 from pbxd.stats.layout import CALLS, QUALITY, QUEUES
 from pbxd.stats.schema import ROLLUPS, RollupDirty, RollupState
 
-HEAD = "0001"  # the newest migration
+HEAD = "0002"  # the newest migration
 
 metadata = MetaData()
 Micros = BigInteger().with_variant(Integer, "sqlite")
 Counted = BigInteger().with_variant(Integer, "sqlite")  # a key that the database counts up
+UNREAD = "why = 'unread'"
 UPLOADED = (CALLS, QUEUES, QUALITY)  # agents and pauses are persons: their rollups stay on the box
 
 
@@ -78,17 +79,24 @@ entries = Table(
     _text("sha256"),
     _text("created"),  # the box's own word, RFC 3339
     _micros("accepted"),
-    _text("why"),  # "" of one that is held; else why its body is not: destroyed, sha256, schema, class, size, aged
+    _text("why"),  # "" of one that is held and read, unread; else why its body is not there: destroyed, sha256, schema, size, aged
     Column("body", LargeBinary, nullable=True),
     Index("entries_class", "box", "class", "accepted"),
+    Index("entries_unread", "box", "ledger", "number", sqlite_where=text(UNREAD), postgresql_where=text(UNREAD)),
 )  # fmt: skip
-parts = Table(  # of the one entry of a ledger that has come in part
+parts = Table(  # of entries that have come in part, or came in parts and are unread
     "parts", metadata,
     Column("ledger", Counted, primary_key=True, autoincrement=False),
+    Column("number", Micros, primary_key=True, autoincrement=False),
     Column("offset", Micros, primary_key=True, autoincrement=False),
-    _micros("number"),
     _text("sha256"),
     Column("body", LargeBinary, nullable=False),
+)  # fmt: skip
+refusals = Table(  # entries that were not taken, until their box has noted it
+    "refusals", metadata,
+    Column("ledger", Counted, primary_key=True, autoincrement=False),
+    Column("number", Micros, primary_key=True, autoincrement=False),
+    _text("why"),
 )  # fmt: skip
 checkpoints = Table(
     "checkpoints", metadata,

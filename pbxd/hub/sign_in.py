@@ -17,7 +17,7 @@ import structlog
 
 from pbxd.errors import StoreError
 from pbxd.hub import boxes, certificates, staff
-from pbxd.hub.channel import WINDOW, FrameChannel
+from pbxd.hub.channel import PACKET, WINDOW, FrameChannel
 from pbxd.hub.database import now
 from pbxd.uplink.frames import ENROL_UP, UP
 from pbxd.uplink.vocabulary import (
@@ -178,7 +178,7 @@ class SignIn(asyncssh.SSHServer):
         enrols = self.user == ENROL_USER
         made = FrameChannel(ENROL_SUBSYSTEM, ENROL_UP) if enrols else FrameChannel(UPLINK_SUBSYSTEM, UP)
         self.node.talk(self, made)
-        return self.connection.create_server_channel(encoding=None, window=WINDOW), made
+        return self.connection.create_server_channel(encoding=None, window=WINDOW, max_pktsize=PACKET), made
 
     def _open(self) -> None:
         self.channels += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,11 @@ import structlog
 
 from pbxd.errors import FrameError, HubError
 from pbxd.hub import boxes, checkpoints, messages
+from pbxd.hub import entries as uploads
 from pbxd.hub.boxes import SECOND, BoxRow, Enrolled, TokenRefused, Wish
 from pbxd.hub.channel import Event, FrameChannel
 from pbxd.hub.database import now
-from pbxd.hub.entries import Intake, Replaced, Writer
+from pbxd.hub.entries import Entries, Replaced, Writer
 from pbxd.uplink.frames import Frame, frame
 from pbxd.uplink.vocabulary import PROTOCOL, time_text
 
@@ -75,8 +77,9 @@ class Uplink:
         self.box = box
         self.channel = channel
         self.session = uuid.uuid4().hex
-        self.intake = Intake(Writer(box.number, box.ledger, self.session))
+        self.entries = Entries(node.database, Writer(box.number, box.ledger, self.session))
         self._sent: set[str] = set()  # messages that went over this connection and were not received yet
+        self._refused: set[int] = set()  # entries of which this connection was told that they are not taken
         self._ended = ""  # why we end it
 
     def end(self, why: str) -> None:
@@ -101,7 +104,7 @@ class Uplink:
             # Who had this box until now is ended by this: it may write no more.
             await boxes.hold(node.database, self.box.number, self.session, node.config.node, hello["version"])
             node.holds(self)
-            number, have = await self.intake.begin(node.database)
+            number, have = await self.entries.begin()
             await checkpoints.hello(node.database, self.box, hello["size"])
             await self.channel.send(frame("welcome", protocol=PROTOCOL, time=text_of(now()), next=number, have=have))
             await checkpoints.say(node.database, node.keys.message, self.box)
@@ -137,19 +140,28 @@ class Uplink:
                     return
                 await self._look()
             elif is_upload(first):
-                before = (self.intake.taken, self.intake.rejected)
-                answers = await self.intake.take(database, [item for item in items if isinstance(item, Frame)])
-                self.node.counts["entries"] += self.intake.taken - before[0]
-                self.node.counts["rejected"] += self.intake.rejected - before[1]
-                await self.channel.send(*answers)
+                await self._take([item for item in items if isinstance(item, Frame)])
             elif first.type == "checkpoint":
                 if await checkpoints.take(database, self.box, first.body):
                     self.node.counts["alarms"] += 1
             elif first.type == "received":
                 await messages.received(database, self.box.number, first["id"])
                 self._sent.discard(first["id"])
+            elif first.type == "noted":
+                await uploads.noted(database, self.box.ledger, first["number"])
             else:
                 raise FrameError(f"{first.type} came in the middle of an uplink")
+
+    async def _take(self, frames: list[Frame]) -> None:
+        """Store uploads, then answer."""
+        answers = await self.entries.take(frames)
+        counts = Counter(answer.type for answer in answers)
+        self.node.counts["entries"] += counts["accepted"]
+        self.node.counts["rejected"] += counts["rejected"]
+        if counts["accepted"]:
+            self.node.reader.wake()
+        self._refused |= {answer["number"] for answer in answers if answer.type == "rejected"}
+        await self.channel.send(*answers)
 
     async def _look(self) -> None:
         """See what is new of this box: it was revoked, has messages, or needs a new certificate."""
@@ -173,3 +185,8 @@ class Uplink:
                 self._sent.add(message.id)
                 node.counts["messages"] += 1
                 await self.channel.send(frame("message", message.note, id=message.id))
+        for refusal in await uploads.refused(database, self.box.ledger):
+            if refusal["number"] not in self._refused:
+                self._refused.add(refusal["number"])
+                node.counts["rejected"] += 1
+                await self.channel.send(refusal)

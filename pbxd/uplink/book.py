@@ -11,7 +11,7 @@ switch       somebody switched something, and who
 support      a support session began or ended
 
 queued ──intent──▶ begun ──sent──▶ sent
-   │                 ├──rejected─▶ rejected
+   │                 ├──rejected─▶ rejected ◀──rejected── sent (the hub looks at what it holds later)
    │                 └──destroyed▶ cut ──sent, rejected──▶ (its last byte had left already)
    └───destroyed──▶ destroyed
 """
@@ -60,7 +60,7 @@ OPEN = (State.QUEUED, State.BEGUN)
 STEPS: Mapping[str, Mapping[State, State]] = {
     "intent": {State.QUEUED: State.BEGUN},
     "sent": {State.BEGUN: State.SENT, State.CUT: State.SENT},
-    "rejected": {State.BEGUN: State.REJECTED, State.CUT: State.REJECTED},
+    "rejected": {State.BEGUN: State.REJECTED, State.CUT: State.REJECTED, State.SENT: State.REJECTED},
     "destroyed": {State.QUEUED: State.DESTROYED, State.BEGUN: State.CUT},
 }
 

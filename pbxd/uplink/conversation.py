@@ -17,7 +17,6 @@ from pbxd.uplink.place import Place
 from pbxd.uplink.vocabulary import PROTOCOL
 
 MOST_ENTRIES = 64  # that are on their way before the first of them is accepted
-MOST_BYTES = 8 * 1024 * 1024  # the same, in bytes
 FAREWELLS = {
     "revoked": "the vendor has revoked this box's certificate; enrol again",
     "replaced": "another link has signed in as this box; is there a copy of it?",
@@ -65,7 +64,7 @@ class Conversation:
             return None
         if self._answers:
             return self._answers.popleft()
-        while self._cursor < self.outbox.book.entries and self._room():
+        while self._cursor < self.outbox.book.entries and len(self._flying) < MOST_ENTRIES:
             found = self._entry(self._cursor)
             if found is not None:
                 return found
@@ -77,9 +76,6 @@ class Conversation:
         if self.time is not None and note and note != self._told:
             self._told = note
             self._answers.append(Frame("checkpoint", {}, note))
-
-    def _room(self) -> bool:
-        return len(self._flying) < MOST_ENTRIES and sum(item.size for item in self._flying) < MOST_BYTES
 
     def _entry(self, number: int) -> Frame | None:
         """The next piece of an entry, or that it is skipped; None if it turned out to be destroyed just now."""
@@ -130,24 +126,32 @@ class Conversation:
             raise FrameError("the hub has more of an entry than there is")
         self.checkpoint()
 
-    def _landed(self, one: Frame) -> int:
-        """The number of an entry that was on its way."""
-        number: int = one["number"]
-        for item in self._flying:
-            if item.number == number:
-                self._flying.remove(item)
-                return number
-        raise FrameError(f"{one.type} came for entry {number}, which was not on its way")
-
     def _accepted(self, one: Frame) -> None:
-        number = self._landed(one)
+        number = one["number"]
+        if not self._landed(number):
+            raise FrameError(f"accepted came for entry {number}, which was not on its way")
         if self.place.state(number) in (*OPEN, State.CUT):
             self.place.say("sent", number=number)
 
     def _rejected(self, one: Frame) -> None:
-        number = self._landed(one)
-        if self.place.state(number) in (*OPEN, State.CUT):
+        """At once, or later: the hub looks at what it holds behind the upload. It says so until we answer."""
+        number = one["number"]
+        if number >= self.outbox.book.entries or self.place.state(number) is State.QUEUED:
+            raise FrameError(f"rejected came for entry {number}, which was not sent")
+        self._landed(number)
+        if number == self._cursor:  # what is left of it need not go
+            self._cursor, self._offset = number + 1, 0
+        if self.place.state(number) in (State.BEGUN, State.CUT, State.SENT):
             self.place.say("rejected", number=number, why=one["why"])
+        self._answers.append(frame("noted", number=number))
+
+    def _landed(self, number: int) -> bool:
+        """An entry is no longer on its way; whether it was."""
+        for item in self._flying:
+            if item.number == number:
+                self._flying.remove(item)
+                return True
+        return False
 
     def _message(self, one: Frame) -> None:
         if self.place.message(one["id"], one.body):

@@ -27,6 +27,7 @@ class Applicant:
     key: str  # OpenSSH public key line
     ledger: str  # C2SP verifier key
     name: str
+    classical_kex: bool = False  # see LinkSettings
 
 
 async def enrol(hub: str, host_keys: tuple[str, ...], token: str, who: Applicant) -> dict[str, Any]:
@@ -34,7 +35,9 @@ async def enrol(hub: str, host_keys: tuple[str, ...], token: str, who: Applicant
 
     HubAway, HubUntrusted or HubRefused say why there is none.
     """
-    settings = LinkSettings(hub, host_keys, 10.0, 2, 0.0, 0.0, None, who.ledger, __version__, "")
+    settings = LinkSettings(
+        hub, host_keys, 10.0, 2, 0.0, 0.0, None, who.ledger, __version__, "", who.classical_kex
+    )  # fmt: skip
     connection = await dial(settings, ENROL_USER, None, time.time(), password=token)
     try:
         async with asyncio.timeout(PATIENCE):

@@ -56,6 +56,7 @@ class LinkSettings:
     ledger: str  # C2SP verifier key
     version: str  # of pbxd
     identity: str  # SHA-256 of the certificate: another one is a reason to sign in anew
+    classical_kex: bool = False  # whether a hub without the newer key exchange will do
 
     @classmethod
     def read(cls, outbox: Path) -> LinkSettings | None:

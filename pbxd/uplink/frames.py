@@ -53,6 +53,7 @@ UP: Mapping[str, Mapping[str, Check]] = {
     "skip": {"number": whole, "why": one_of(SKIP_WHYS)},
     "checkpoint": {},
     "received": {"id": identity},
+    "noted": {"number": whole},
 }  # fmt: skip
 DOWN: Mapping[str, Mapping[str, Check]] = {
     "welcome": {"protocol": protocol, "time": moment, "next": whole, "have": whole},
@@ -140,13 +141,15 @@ class Decoder:
         start, end = PREFIX.size + header_length, PREFIX.size + header_length + body_length
         if len(self._buffer) < end:
             return None
-        header = parsed(bytes(self._buffer[PREFIX.size : start]), "frame")
+        with memoryview(self._buffer) as view:  # so that each is copied once
+            raw, body = bytes(view[PREFIX.size : start]), bytes(view[start:end])
+        header = parsed(raw, "frame")
         if not isinstance(header, dict) or not isinstance(header.get("type"), str):
             raise FrameError("a header is an object with a type")
         kind = header.pop("type")
         if kind not in self.expected:
             raise FrameError(f"the frame {kind[:40]!r} is not one that may come here")
-        found = Frame(kind, header, bytes(self._buffer[start:end]))
+        found = Frame(kind, header, body)
         check(found)
         del self._buffer[:end]
         return found

@@ -28,6 +28,7 @@ import uvloop
 
 from pbxd import logs
 from pbxd.errors import FrameError, HubAway, HubUntrusted, LedgerError, UplinkError
+from pbxd.heap import keep_freed_memory
 from pbxd.uplink.conversation import Conversation
 from pbxd.uplink.enrolment import LinkSettings
 from pbxd.uplink.frames import DOWN, LARGEST_BODY, Decoder, encode
@@ -264,6 +265,7 @@ def main() -> None:
         become(sys.argv[3])  # after all modules are loaded: the user need not be able to read the program
     ctypes.CDLL(None, use_errno=True).prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     os.umask(0o027)
+    keep_freed_memory()
     logs.configure("info", "auto")
     asyncssh.set_log_level("WARNING")  # it would tell of every connection and key exchange
     try:

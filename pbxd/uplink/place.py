@@ -114,7 +114,7 @@ class Place:
         """How an entry stands, by the ledger and by what we have said since."""
         said = self.outbox.book.state(number)
         ahead = self._ahead.get(number)
-        if ahead is None or said in (State.SENT, State.REJECTED):
+        if ahead is None or said is State.REJECTED or (said is State.SENT and ahead is not State.REJECTED):
             self._ahead.pop(number, None)
             return said
         if said in (State.DESTROYED, State.CUT) and ahead is State.BEGUN:

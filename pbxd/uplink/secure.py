@@ -119,7 +119,8 @@ async def dial(
             kbdint_auth=False,
             send_env=None,
             server_host_key_algs=list(HOST_KEYS),
-            kex_algs=list(KEY_EXCHANGES),
+            # Without the fallback, who records today cannot read tomorrow, nor make us fall back.
+            kex_algs=list(KEY_EXCHANGES if settings.classical_kex else KEY_EXCHANGES[:1]),
             encryption_algs=list(CIPHERS),
             mac_algs=list(MACS),
             compression_algs=["none"],
@@ -137,7 +138,8 @@ async def dial(
     except asyncssh.PermissionDenied as error:
         raise _refused(client.why, identity, now, error) from error
     except asyncssh.KeyExchangeFailed as error:
-        raise HubUntrusted(f"{settings.hub} speaks none of the algorithms that we take: {error}") from error
+        hint = "" if settings.classical_kex else "; a hub of an older kind needs uplink.classical_kex: true"
+        raise HubUntrusted(f"{settings.hub} speaks none of the algorithms that we take: {error}{hint}") from error
     except (OSError, asyncssh.Error) as error:
         raise HubAway(f"{settings.hub} cannot be reached: {error or type(error).__name__}") from error
     return connection

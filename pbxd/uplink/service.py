@@ -235,6 +235,7 @@ class UplinkService:
         return LinkSettings(
             uplink.hub, uplink.host_keys, uplink.keepalive, uplink.keepalive_count, uplink.reconnect_first,
             uplink.reconnect_longest, uplink.bandwidth, ledger.signer.verifier.text, __version__, identity,
+            uplink.classical_kex,
         )  # fmt: skip
 
     async def switch(self, *, on: bool) -> dict[str, Any]:
@@ -337,7 +338,10 @@ class UplinkService:
 
         async with self._lock:
             public, ledger = await asyncio.to_thread(make)
-        return {"hub": uplink.hub, "host_keys": list(uplink.host_keys), "key": public, "ledger": ledger, "name": name}
+        return {
+            "hub": uplink.hub, "host_keys": list(uplink.host_keys), "classical_kex": uplink.classical_kex,
+            "key": public, "ledger": ledger, "name": name,
+        }  # fmt: skip
 
     async def take_in(self, answer: Mapping[str, Any]) -> None:
         """The hub's answer: from now on the box is enrolled. UplinkError if it is none, or cannot be kept."""

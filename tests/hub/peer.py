@@ -12,6 +12,7 @@ from typing import Any
 
 import asyncssh
 
+from pbxd.hub.reading import catch_up
 from pbxd.uplink.bodies import body_of
 from pbxd.uplink.frames import DOWN, ENROL_DOWN, Decoder, Frame, encode, frame
 from pbxd.uplink.notes import Checkpoint, Signer
@@ -205,6 +206,10 @@ class Peer:
         async with self.channel() as link:
             await link.send(self.hello(size))
             yield link, await link.until("welcome")
+
+    async def read(self) -> None:
+        """Everything that the hub holds has been read, by its own process or by us."""
+        await self.hub.ask(catch_up)
 
     def checkpoint(self, size: int, root: bytes) -> Frame:
         text = Checkpoint(self.ledger.name, size, root).text

@@ -47,6 +47,7 @@ async def test_each_entry_is_held_once_over_kills(peer: Peer, hub: Hub) -> None:
         except (asyncssh.Error, OSError, EOFError):
             assert hub.process is None
         hub.start()
+    await peer.read()
     found = await hub.query("SELECT number, why, body FROM entries ORDER BY number")
     assert [number for number, _, _ in found] == list(range(len(found)))
     assert all(why == "" and bytes(body) == health(number) for number, why, body in found)

@@ -11,7 +11,7 @@ import pytest
 
 from pbxd.calls.site import Site
 from pbxd.errors import ReportError
-from pbxd.hub import figures
+from pbxd.hub import reports
 from pbxd.hub.database import Database
 from pbxd.stats.layout import SLOT
 from pbxd.stats.outgoing import next_quarter
@@ -73,7 +73,7 @@ async def send(box: Peer, frames: Sequence[Frame]) -> None:
 
 async def made(box: Peer, question: Question) -> Report:
     row = await box.hub.box(box.id)
-    return await box.hub.ask(lambda database: figures.report(database, row, question))
+    return await box.hub.ask(lambda database: reports.report(database, row, question))
 
 
 async def same(box: Peer, own: Reports, first: int, end: int) -> None:
@@ -82,7 +82,7 @@ async def same(box: Peer, own: Reports, first: int, end: int) -> None:
     async def compare(database: Database) -> None:
         for name, by, filters in QUESTIONS:
             question = Question(name, first, end, by, filters)
-            assert await figures.report(database, row, question) == await own.make(question), question
+            assert await reports.report(database, row, question) == await own.make(question), question
 
     await box.hub.ask(compare)
 

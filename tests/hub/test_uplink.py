@@ -21,12 +21,14 @@ from pbxd.uplink.vocabulary import message_of
 from tests.hub.conftest import NewHub, StartWithin
 from tests.hub.peer import Peer, config, entry, health, pieces
 
+AT_ONCE = ("sha256", "size")  # of these the hub keeps nothing; of the rest it finds out when it reads it
 SHORT = Keep.model_validate({"bodies": "1ms", "visits": "1ms"})
 NOTICE = Letter("notice", {"title": "Maintenance", "text": "On Sunday.", "topic": "service"}, 3600.0)
 
 
 async def held(peer: Peer) -> list[tuple[int, str, bytes | None]]:
-    """What the store has of the entries."""
+    """What the store has of the entries, once they are read."""
+    await peer.read()
     found = await peer.hub.query("SELECT number, why, body FROM entries ORDER BY ledger, number")
     return [(number, why, None if body is None else bytes(body)) for number, why, body in found]
 
@@ -76,17 +78,41 @@ async def test_what_is_not_of_its_form_is_rejected_and_the_box_goes_on(box: Peer
         (entry(5, json.dumps(twice).encode(), "stats"), "schema"),
         (entry(6, config(zone="Europe/Atlantis"), "config"), "schema"),
     ]
+    whys = {number: why for number, (_, why) in enumerate(faulty)}
     async with box.uplink() as (link, _):
         await link.send(*(one for one, _ in faulty), entry(7, good))
-        for number, (_, why) in enumerate(faulty):
+        for number in range(8):  # at once only what is not whole is turned away
             answer = await link.until("accepted", "rejected")
-            assert (answer["number"], answer.fields.get("why")) == (number, why)
-        assert (await link.until("accepted"))["number"] == 7
-    assert [(number, why) for number, why, _ in await held(box)] == [
-        *((n, why) for n, (_, why) in enumerate(faulty)),
-        (7, ""),
-    ]
-    assert await alarms(box) == ["rejected"] * len(faulty)
+            wanted = whys[number] if whys.get(number) in AT_ONCE else None
+            assert (answer["number"], answer.fields.get("why")) == (number, wanted)
+        later = {number: why for number, why in whys.items() if why not in AT_ONCE}
+        found = [await link.until("rejected") for _ in later]
+        assert {one["number"]: one["why"] for one in found} == later
+    assert [(number, why) for number, why, _ in await held(box)] == [*whys.items(), (7, "")]
+    assert await box.hub.query("SELECT 1 FROM entries WHERE why <> '' AND body IS NOT NULL") == []
+    assert sorted(await alarms(box)) == ["rejected"] * len(faulty)
+
+
+async def test_a_rejection_is_told_until_the_box_has_noted_it(box: Peer) -> None:
+    """The box misses it, is away when it is found out, and answers late: it is told each time, and no more once it has noted it."""
+    async with box.uplink() as (link, _):
+        await link.send(entry(0, b"{}"), entry(1, health(1), sha256="0" * 64))
+        assert (await link.until("accepted"))["number"] == 0
+    await box.read()
+    for _ in range(2):
+        async with box.uplink() as (link, welcome):
+            assert welcome["next"] == 2
+            found = [await link.until("rejected") for _ in range(2)]
+            assert [(one["number"], one["why"]) for one in found] == [(0, "schema"), (1, "sha256")]
+    async with box.uplink() as (link, _):
+        await link.until("rejected")
+        await link.send(frame("noted", number=0), frame("noted", number=77), entry(2, health(2)))
+        await link.until("accepted")
+    async with box.uplink() as (link, _):
+        assert (await link.until("rejected"))["number"] == 1
+        await link.send(frame("noted", number=1), entry(3, health(3)))
+        await link.until("accepted")
+    assert await box.hub.query("SELECT 1 FROM refusals") == []
 
 
 HEADER = b'{"type":"skip","number":0,"why":"destroyed"}'

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import asyncssh
 
+from pbxd.hub.reading import catch_up
 from pbxd.stats.layout import CALLS
 from pbxd.uplink.bodies import Entry, body_of
 from pbxd.uplink.book import State
@@ -21,7 +22,8 @@ from tests.uplink.boxes import USER, BoxEnd, health
 
 
 async def held(hub: Hub) -> list[tuple[int, bytes]]:
-    """The entries that the hub has, in their order."""
+    """The entries that the hub has, in their order, once they are read."""
+    await hub.ask(catch_up)
     found = await hub.query("SELECT number, body FROM entries ORDER BY number")
     return [(number, bytes(body) if body is not None else b"") for number, body in found]
 
@@ -120,6 +122,32 @@ async def test_an_upload_goes_on_where_it_was_cut(hub: Hub, end: BoxEnd) -> None
     assert isinstance(last["sent"], int)
     assert last["sent"] < 0.8 * len(whole.body)
     assert await held(hub) == [(0, whole.body)]
+
+
+async def test_what_the_hub_rejects_later_stands_in_the_ledger_once(hub: Hub, end: BoxEnd) -> None:
+    """A body that is none, as a box of another version might send it: held first, rejected when it is read, here or after a cut."""
+    await end.enrol(hub)
+    for one in (health(0), Entry("stats", b"{}"), health(1)):
+        end.ledger.queue(one)
+    end.start()
+    end.sent()
+    end.kill()  # whether it has heard of it yet is open
+    await hub.ask(catch_up)
+
+    def rejected() -> bool:
+        end.ledger.fold(end.state)
+        return end.ledger.book.state(1) is State.REJECTED
+
+    end.start()
+    end.wait(rejected, "the rejection to be noted")
+    async with asyncio.timeout(60):
+        while await hub.query("SELECT 1 FROM refusals"):  # noqa: ASYNC110 - another process's
+            await asyncio.sleep(0.05)
+    end.kill(signal.SIGTERM)
+    end.ledger.fold(end.state)
+    whats = [[line["what"] for line in lines(end) if line.get("number") == number] for number in range(3)]
+    assert whats == [["entry", "intent", "sent"], ["entry", "intent", "sent", "rejected"], ["entry", "intent", "sent"]]
+    assert await held(hub) == [(0, health(0).body), (1, b""), (2, health(1).body)]
 
 
 async def pieces(hub: Hub, wanted: int) -> None:
