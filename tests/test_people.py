@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from lab.asterisk import wait_until
+from tests.conftest import reachable
 from tests.recording.spools import recording
 from tests.running import Running
 from tests.test_recordings import by
@@ -43,8 +44,7 @@ def kept(tmp_path: Path) -> Iterator[Running]:
     plain = f"control: {{socket: {tmp_path}/control.sock"
     text = running.config.read_text().replace(plain, plain + ", group: games")
     running.config.write_text(text + KEPT.format(folder=tmp_path, group=os.getgid()))
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    reachable(tmp_path)
     recording(tmp_path / "spool", "a1", 1.0)
     recording(tmp_path / "spool", "a2", 1.0)
     recording(tmp_path / "spool", "b1", 1.0, parties=[PHONE])

@@ -103,6 +103,8 @@ def test_what_root_does(kept: Running, tmp_path: Path) -> None:
     assert (missing.returncode, (tmp_path / "nothing").exists()) == (1, False)
     actions = [json.loads(line)["action"] for line in kept.ctl("audit", "list", "--json").stdout.splitlines()]
     assert actions == ["download", "download", "export", "hold", "delete", "release", "delete", "see"]
+    cut = kept.ctl("audit", "list", "--limit", "3")
+    assert (len(cut.stdout.splitlines()), cut.stderr) == (3, "3 of 9; --limit N or --from …\n")
     assert kept.ctl("audit", "verify").returncode == 0
 
 
@@ -159,6 +161,8 @@ def test_others_get_what_is_theirs(kept: Running, tmp_path: Path) -> None:
     assert {user: (status, body.count(b"\n")) for user, (status, body) in seen.items()} == {
         "nobody": (200, 1), "daemon": (200, 0), "games": (200, 0),
     }  # fmt: skip
+    assert kept.ctl("recordings", "list", "--limit", "1").stderr == "1 of 2; --limit N or --from …\n"
+    assert by("nobody", kept, "GET", "/v1/recordings?limit=1&count=1")[1].endswith(b'\n{"total": 1}\n')
     assert by("nobody", kept, "GET", "/v1/recordings/a1/sound")[1][:4] == b"fLaC"
     refused = [
         by("nobody", kept, "GET", "/v1/recordings/b1/sound"),
