@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import soundfile
 from aiosmtpd.controller import Controller
@@ -162,6 +163,9 @@ def test_the_archive_and_holds_on_the_lamp(box: Box, desk: Desk, postbox: Postbo
     box.pbxd.ctl("voicemail", "play", "101", first["id"], "--output", str(heard))
     samples, rate = soundfile.read(heard)
     assert (rate, abs(samples).max() > 0.05) == (8000, True)
+    forwarded(box, desk, first, samples)
+    lamp(0, 0)
+    assert (archived(), listed(box, "101")) == ([first["id"]], [])
 
     second = leave(box, desk, "122", "101")
     mailed(2)
@@ -197,6 +201,27 @@ def test_the_archive_and_holds_on_the_lamp(box: Box, desk: Desk, postbox: Postbo
     assert archived() == []
     assert len(postbox.taken) == 3
     assert all(b"audio/x-wav" in content for _, content in postbox.taken)
+
+
+def forwarded(box: Box, desk: Desk, message: dict[str, Any], samples: Any) -> None:
+    """From the archive into 102, as it was; and it is heard there by phone."""
+    box.pbxd.ctl("voicemail", "forward", "101", message["id"], "102")
+    desk.wait(lambda: desk.lamp("102") == (1, 0), "the lamp of 102")
+    (copy,) = listed(box, "102")
+    same = ("id", "when", "duration", "caller", "caller_name", "extension", "folder")
+    assert [copy[key] for key in same] == [message[key] for key in same]
+    heard = box.folder / "forwarded.wav"
+    box.pbxd.ctl("voicemail", "play", "102", copy["id"], "--output", str(heard))
+    assert np.array_equal(soundfile.read(heard)[0], samples)
+    listens = desk.call("102", "*102").talks()
+    desk.pause(1)
+    listens.key("1")  # to the new messages
+    desk.pause(2)
+    listens.key("7")  # deletes it
+    desk.pause(2)
+    listens.hang_up()
+    desk.wait(lambda: desk.lamp("102") == (0, 0), "the lamp of 102 to go out")
+    assert listed(box, "102") == []
 
 
 def test_boxes_and_greetings(box: Box, desk: Desk) -> None:
