@@ -84,6 +84,17 @@ def leave(box: Box, desk: Desk, caller: str, mailbox: str) -> dict[str, Any]:
     return new
 
 
+def delete_by_phone(desk: Desk, phone: str) -> None:
+    """Listen to the new message of one's mailbox, and delete it."""
+    listens = desk.call(phone, f"*{phone}").talks()
+    desk.pause(1)
+    listens.key("1")  # to the new messages
+    desk.pause(2)
+    listens.key("7")  # deletes it
+    desk.pause(2)
+    listens.hang_up()
+
+
 def test_operations_on_the_lamp(box: Box, desk: Desk) -> None:
     def lamp(phone: str, new: int, old: int) -> None:
         desk.wait(lambda: desk.lamp(phone) == (new, old), f"{new} new and {old} old messages on {phone}'s lamp")
@@ -184,13 +195,7 @@ def test_the_archive_and_holds_on_the_lamp(box: Box, desk: Desk, postbox: Postbo
     box.pbxd.ctl("voicemail", "hold", "101", "--reason", "case 4711")
     refused = box.pbxd.ctl("voicemail", "delete", "101", third["id"], "--yes", check=False)
     assert "case 4711" in refused.stderr
-    listens = desk.call("101", "*101").talks()
-    desk.pause(1)
-    listens.key("1")  # to the new messages
-    desk.pause(2)
-    listens.key("7")  # deletes it
-    desk.pause(2)
-    listens.hang_up()
+    delete_by_phone(desk, "101")
     lamp(0, 0)
     wait_until(lambda: third["id"] in archived(), "what the phone deleted to be in the archive")
     box.pbxd.ctl("voicemail", "play", "101", third["id"], "--output", str(heard))
@@ -213,13 +218,7 @@ def forwarded(box: Box, desk: Desk, message: dict[str, Any], samples: Any) -> No
     heard = box.folder / "forwarded.wav"
     box.pbxd.ctl("voicemail", "play", "102", copy["id"], "--output", str(heard))
     assert np.array_equal(soundfile.read(heard)[0], samples)
-    listens = desk.call("102", "*102").talks()
-    desk.pause(1)
-    listens.key("1")  # to the new messages
-    desk.pause(2)
-    listens.key("7")  # deletes it
-    desk.pause(2)
-    listens.hang_up()
+    delete_by_phone(desk, "102")
     desk.wait(lambda: desk.lamp("102") == (0, 0), "the lamp of 102 to go out")
     assert listed(box, "102") == []
 
