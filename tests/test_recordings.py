@@ -188,3 +188,19 @@ def test_without_recordings_nothing_is_made(pbxd: Running, tmp_path: Path) -> No
     assert "recording.enabled is false" in pbxd.ctl("recordings", "list").stderr
     assert "nothing is kept" in pbxd.ctl("vault", "status").stderr
     assert not (tmp_path / "comms").exists()
+
+
+def test_doctor_goes_on_telling_of_a_spool_that_cannot_be_used(tmp_path: Path) -> None:
+    """Whether AMI is up or not, and though there is room in it."""
+    running = Running(tmp_path)
+    with running.config.open("a") as file:
+        file.write(KEPT.format(folder=tmp_path, group=os.getgid()))
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "spool" / "nowhere.sln").touch()  # where a link is to be
+    running.start()
+    try:
+        wait_until((tmp_path / "spool" / ".ballast").exists, "a look at the room")
+        findings = {one["check"]: one for one in running.ask("/v1/doctor")["findings"]}
+        assert (findings["recording"]["state"], "cannot be used" in findings["recording"]["detail"]) == ("fault", True)
+    finally:
+        running.kill()
