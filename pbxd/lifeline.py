@@ -1,10 +1,11 @@
-"""Ties a process that pbxd starts to pbxd's own life: nobody works on beside the next run."""
+"""Ties a process that pbxd starts to pbxd's own life: nobody works on, or complains, beside the next run."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import signal
+import sys
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -14,3 +15,13 @@ def die_with(parent: int) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def to_parent(data: bytes) -> None:
+    """Write to standard output, at once. SystemExit if nobody reads it any more: the parent is gone, or wants no more of it."""
+    rest = memoryview(data)
+    try:
+        while rest:
+            rest = rest[os.write(1, rest) :]
+    except BrokenPipeError:
+        sys.exit(0)

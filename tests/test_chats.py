@@ -17,6 +17,7 @@ import pytest
 from lab.asterisk import wait_until
 from pbxd.cli.client import Client
 from pbxd.errors import ControlError
+from tests.conftest import reachable
 from tests.running import Running
 from tests.test_recordings import by
 
@@ -51,6 +52,8 @@ def test_what_root_does(chats: Running, tmp_path: Path) -> None:
     assert [(one["sender"], one["text"], bool(one["attachment"])) for one in shown] == [
         ("root", "Guten Morgen", False), ("root", "look", True)
     ]  # fmt: skip
+    cut = chats.ctl("chat", "show", "sales", "--limit", "1")
+    assert ("Guten Morgen" in cut.stdout, cut.stderr) == (False, "1 of 2; --limit N or --before …\n")
     file = shown[1]["attachment"]["id"]
     assert chats.ctl("chat", "download", file, "-o", str(tmp_path / "back")).returncode == 0
     assert (tmp_path / "back").read_text() == "content"
@@ -70,7 +73,7 @@ def test_what_root_does(chats: Running, tmp_path: Path) -> None:
     assert "there is no person and no room" in chats.ctl("chat", "send", "zoe", "hi").stderr
     actions = [json.loads(line)["action"] for line in chats.ctl("audit", "list", "--json").stdout.splitlines()]
     assert actions == [
-        "send", "send", "play", "download", "play", "export", "export", "hold", "delete", "release", "delete", "see"
+        "send", "send", "play", "play", "download", "play", "export", "export", "hold", "delete", "release", "delete", "see"
     ]  # fmt: skip
     findings = {one["check"]: one for one in json.loads(chats.ctl("doctor", "--json").stdout)}
     assert findings["chat"]["state"] == "ok"
@@ -81,8 +84,7 @@ def test_what_root_does(chats: Running, tmp_path: Path) -> None:
 def test_others_get_what_is_theirs(chats: Running, tmp_path: Path) -> None:
     """`nobody` is anna, `daemon` is bert, `games` is nobody that is named."""
     chats.kill()
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
+    reachable(tmp_path)
     plain = f"control: {{socket: {tmp_path}/control.sock"
     chats.config.write_text(chats.config.read_text().replace(plain, plain + ", group: games"))
     chats.start()

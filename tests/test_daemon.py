@@ -28,6 +28,9 @@ def test_records_come_without_ami(pbxd: Running, journals: Path) -> None:
     wait_until(lambda: pbxd.calls() == 2, "both calls")
     text = pbxd.ctl("calls", "list").stdout
     assert "PJSIP/111" in text
+    cut = pbxd.ctl("calls", "list", "--limit", "1")
+    assert (len(cut.stdout.splitlines()), cut.stderr) == (2, "1 of 2; --limit N or --from …\n")
+    assert pbxd.ctl("calls", "list", "--number", "111", "--limit", "1").stderr == ""  # there is no other
     rows = list(csv.DictReader(io.StringIO(pbxd.ctl("calls", "export", "--format", "csv").stdout)))
     assert [row["dialled"] for row in rows] == ["111", "300"]
     shown = json.loads(pbxd.ctl("calls", "show", rows[0]["id"], "--format", "json").stdout)

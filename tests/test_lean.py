@@ -17,7 +17,7 @@ from tests.running import Running
 from tests.test_recordings import KEPT
 from tests.voicemail.messages import put
 
-# loaded by processes of their own, for as long as there is work for them
+# loaded by processes of their own, for as long as there is work for them; or by nobody
 ELSEWHERE = {
     "alembic",
     "mako",
@@ -30,6 +30,7 @@ ELSEWHERE = {
     "asyncssh",
     "asyncpg",
     "pymysql",
+    "pygments",  # what rich brings; that its own import was tried is told too
 }
 
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-import signal
 import sqlite3
-import subprocess
-import sys
 import tarfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,7 +15,7 @@ from typing import Any
 import pytest
 
 from lab.asterisk import wait_until
-from lab.tree import environment
+from tests.conftest import reachable
 from tests.recording.spools import recording
 from tests.running import Running
 from tests.test_recordings import by
@@ -47,8 +44,7 @@ def kept(tmp_path: Path) -> Iterator[Running]:
     plain = f"control: {{socket: {tmp_path}/control.sock"
     text = running.config.read_text().replace(plain, plain + ", group: games")
     running.config.write_text(text + KEPT.format(folder=tmp_path, group=os.getgid()))
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    reachable(tmp_path)
     recording(tmp_path / "spool", "a1", 1.0)
     recording(tmp_path / "spool", "a2", 1.0)
     recording(tmp_path / "spool", "b1", 1.0, parties=[PHONE])
@@ -123,29 +119,3 @@ def test_root_and_the_person_may_and_nobody_else(kept: Running, tmp_path: Path) 
     assert refused == [("bert",), ("ada",), ("otto",)]
     done = kept.ctl("people", "export", "zoe", "--to", str(tmp_path / "zoe.tar"))
     assert (done.returncode, "names nobody zoe" in done.stderr, (tmp_path / "zoe.tar").exists()) == (1, True, False)
-
-
-def test_a_kill_leaves_nothing_under_the_name(kept: Running, tmp_path: Path) -> None:
-    """What is written first goes into a pipe here, which fills up: the client stands in the middle of it for certain."""
-    put(tmp_path / "voicemail", "id-long", mailbox="101", number=1, sound=bytes(2_000_000))
-    target, hidden = tmp_path / "anna.tar", tmp_path / ".anna.tar.part"
-    os.mkfifo(hidden)
-    command = [
-        sys.executable,
-        "-m",
-        "pbxd.cli.main",
-        "--socket",
-        str(tmp_path / "control.sock"),
-        "people",
-        "export",
-        "anna",
-    ]
-    client = subprocess.Popen([*command, "--to", str(target)], env=environment())
-    with hidden.open("rb") as pipe:
-        assert b"request.json" in pipe.read(1024)
-        client.kill()
-        assert client.wait() == -signal.SIGKILL
-    assert not target.exists()
-    hidden.unlink()
-    assert kept.ctl("people", "export", "anna", "--to", str(target)).returncode == 0
-    assert "audit.jsonl" in unpacked(target.read_bytes())

@@ -103,6 +103,8 @@ def test_what_root_does(kept: Running, tmp_path: Path) -> None:
     assert (missing.returncode, (tmp_path / "nothing").exists()) == (1, False)
     actions = [json.loads(line)["action"] for line in kept.ctl("audit", "list", "--json").stdout.splitlines()]
     assert actions == ["download", "download", "export", "hold", "delete", "release", "delete", "see"]
+    cut = kept.ctl("audit", "list", "--limit", "3")
+    assert (len(cut.stdout.splitlines()), cut.stderr) == (3, "3 of 9; --limit N or --from …\n")
     assert kept.ctl("audit", "verify").returncode == 0
 
 
@@ -159,6 +161,8 @@ def test_others_get_what_is_theirs(kept: Running, tmp_path: Path) -> None:
     assert {user: (status, body.count(b"\n")) for user, (status, body) in seen.items()} == {
         "nobody": (200, 1), "daemon": (200, 0), "games": (200, 0),
     }  # fmt: skip
+    assert kept.ctl("recordings", "list", "--limit", "1").stderr == "1 of 2; --limit N or --from …\n"
+    assert by("nobody", kept, "GET", "/v1/recordings?limit=1&count=1")[1].endswith(b'\n{"total": 1}\n')
     assert by("nobody", kept, "GET", "/v1/recordings/a1/sound")[1][:4] == b"fLaC"
     refused = [
         by("nobody", kept, "GET", "/v1/recordings/b1/sound"),
@@ -184,3 +188,19 @@ def test_without_recordings_nothing_is_made(pbxd: Running, tmp_path: Path) -> No
     assert "recording.enabled is false" in pbxd.ctl("recordings", "list").stderr
     assert "nothing is kept" in pbxd.ctl("vault", "status").stderr
     assert not (tmp_path / "comms").exists()
+
+
+def test_doctor_goes_on_telling_of_a_spool_that_cannot_be_used(tmp_path: Path) -> None:
+    """Whether AMI is up or not, and though there is room in it."""
+    running = Running(tmp_path)
+    with running.config.open("a") as file:
+        file.write(KEPT.format(folder=tmp_path, group=os.getgid()))
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "spool" / "nowhere.sln").touch()  # where a link is to be
+    running.start()
+    try:
+        wait_until((tmp_path / "spool" / ".ballast").exists, "a look at the room")
+        findings = {one["check"]: one for one in running.ask("/v1/doctor")["findings"]}
+        assert (findings["recording"]["state"], "cannot be used" in findings["recording"]["detail"]) == ("fault", True)
+    finally:
+        running.kill()

@@ -168,6 +168,10 @@ class ChatService(Keeping):
         span = seen(entry, who.name, Span(name, after, before, limit, newest_first))
         return self._pages(who, entry, span)
 
+    async def length(self, who: Person, name: str, *, after: int = 0, before: int = 2**62) -> int:
+        """How many those are, whatever the limit. Nothing is decided here: their history was given already."""
+        return await self.store.count(seen(await self.entry(who, "play", name), who.name, Span(name, after, before)))
+
     async def _pages(self, who: Person, entry: Entry, span: Span) -> AsyncIterator[Message]:
         highest = 0
         while span.limit > 0 and (page := await self.store.history(span)):

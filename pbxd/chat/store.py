@@ -241,13 +241,13 @@ class ChatStore:
 
     async def history(self, span: Span) -> list[Message]:
         """Messages of a room; decrypted in a thread. ObjectGone if there is no such room; ObjectDamaged."""
-        number = messages.c.number
-        conditions = [messages.c.room == span.room, number > span.after, number < span.before]
-        order = number.desc() if span.newest_first else number
-        rows = await self.comms.database.fetch(
-            _selected(and_(*conditions)).order_by(order).limit(min(PAGE, span.limit))
-        )
+        order = messages.c.number.desc() if span.newest_first else messages.c.number
+        rows = await self.comms.database.fetch(_selected(_within(span)).order_by(order).limit(min(PAGE, span.limit)))
         return await self._decrypted(rows)
+
+    async def count(self, span: Span) -> int:
+        """How many messages those are, whatever the limit."""
+        return int((await self.comms.database.fetch(select(func.count()).where(_within(span))))[0][0])
 
     async def _decrypted(self, rows: Sequence[Any]) -> list[Message]:
         if not rows:
@@ -367,6 +367,10 @@ def _for_phone() -> ColumnElement[bool]:
 
 def _same(room: str, draft: Draft) -> ColumnElement[bool]:
     return and_(messages.c.room == room, messages.c.sender == draft.sender, messages.c.token == draft.token)
+
+
+def _within(span: Span) -> ColumnElement[bool]:
+    return and_(messages.c.room == span.room, messages.c.number > span.after, messages.c.number < span.before)
 
 
 def _selected(condition: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:

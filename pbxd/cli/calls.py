@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from pbxd.cli.chart import chart
+from pbxd.cli.listing import listed
 from pbxd.cli.when import local, moment, span
 
 app = typer.Typer(no_args_is_help=True)
@@ -62,7 +63,7 @@ def list_calls(
     query = _query(
         start, end, number=number, extension=extension, queue=queue, disposition=disposition, direction=direction
     )
-    write(context.obj.lines("/v1/calls", limit=limit, **query), output)
+    write(listed(context.obj, "/v1/calls", limit, "--from", **query), output)
 
 
 @app.command("export")

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import typer
 
+from pbxd.cli.listing import listed
 from pbxd.cli.save import save
 from pbxd.cli.when import moment
 
@@ -80,7 +81,7 @@ def show(
     if facts:
         typer.echo(json.dumps(context.obj.get(_route(room)), indent=2, ensure_ascii=False))
         return
-    found = list(context.obj.lines(_route(room, "/messages"), limit=limit, before=before or ""))
+    found = list(listed(context.obj, _route(room, "/messages"), limit, "--before", before=before or ""))
     _print(reversed(found), as_json=as_json, room=False)
 
 

@@ -30,6 +30,9 @@ def credentials() -> Path | None:
 @app.command()
 def run(config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Run the daemon in the foreground, until SIGTERM."""
+    from pbxd import lean  # noqa: PLC0415
+
+    lean.load_structlog()  # before anything else does
     from pbxd import logs  # noqa: PLC0415 - the other commands need none of this
     from pbxd.config.load import load_with_notes  # noqa: PLC0415
     from pbxd.daemon import Daemon  # noqa: PLC0415

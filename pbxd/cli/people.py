@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import typer
 
-from pbxd.cli.save import save_whole
+from pbxd.cli.save import save
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -25,4 +25,4 @@ def export(
     to: Annotated[Path, typer.Option(help="The tar file; it is there when it is complete.")],
 ) -> None:
     """All that is kept of a person, as one tar: recordings, voice messages, chats, who heard them. For root or that person."""
-    save_whole(context.obj.stream(f"/v1/people/{quote(person, safe='')}/export"), to)
+    save(context.obj.stream(f"/v1/people/{quote(person, safe='')}/export"), to)

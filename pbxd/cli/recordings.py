@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import typer
 
+from pbxd.cli.listing import listed
 from pbxd.cli.save import save
 from pbxd.cli.when import moment
 from pbxd.errors import ControlError
@@ -44,7 +45,8 @@ def list_(
     """Recordings that you may know of, newest first."""
     now = datetime.now().astimezone()
     times = {"start": start and moment(start, now), "end": end and moment(end, now)}
-    found = context.obj.lines("/v1/recordings", number=number, queue=queue, held=int(held), limit=limit, **times)
+    wanted = {"number": number, "queue": queue, "held": int(held), **times}
+    found = listed(context.obj, "/v1/recordings", limit, "--from", **wanted)
     if as_json:
         typer.echo(json.dumps(list(found), indent=2, ensure_ascii=False))
         return

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pbxd.cli.listing import listed
 from pbxd.cli.recordings import Json, Output
 from pbxd.cli.save import save
 from pbxd.cli.when import moment
@@ -78,7 +79,7 @@ def list_(
     """Who did what, and who was refused."""
     now = datetime.now().astimezone()
     times = {"start": start and moment(start, now), "end": end and moment(end, now)}
-    for row in context.obj.lines("/v1/audit", who=who, subject=subject, limit=limit, **times):
+    for row in listed(context.obj, "/v1/audit", limit, "--from", who=who, subject=subject, **times):
         typer.echo(json.dumps(row, ensure_ascii=False) if as_json else _line(row))
 
 

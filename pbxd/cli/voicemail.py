@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import typer
 
-from pbxd.cli.save import save, save_whole
+from pbxd.cli.save import save
 from pbxd.errors import ControlError
 
 app = typer.Typer(no_args_is_help=True)
@@ -207,7 +207,7 @@ def export(
     if str(output) == "-":
         save(content, None)
     else:
-        save_whole(content, output)
+        save(content, output)
         typer.echo(f"{output.stat().st_size} bytes in {output}")
 
 

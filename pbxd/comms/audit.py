@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pbxd.comms.chain import FIRST, START, Entry, Link, Walk, canonical, link
@@ -64,11 +64,7 @@ class Audit:
         upto: int = FOREVER,
     ) -> AsyncIterator[tuple[Entry, str]]:
         """Rows with their hashes, in order: from `start` to before `end` (µs); only the last `newest` of them, if not 0."""
-        conditions = [audit.c.at >= start, audit.c.at < end, audit.c.seq <= upto]
-        if who:
-            conditions.append(audit.c.who == who)
-        if subject:
-            conditions.append(audit.c.subject == subject)
+        conditions = [audit.c.seq <= upto, *_conditions(start, end, who, subject)]
         after = 0
         if newest:
             last = select(audit.c.seq).where(*conditions).order_by(audit.c.seq.desc()).limit(newest).subquery()
@@ -81,6 +77,11 @@ class Audit:
             if len(rows) < PAGE:
                 return
             after = rows[-1].seq
+
+    async def count(self, *, start: int = 0, end: int = FOREVER, who: str = "", subject: str = "") -> int:
+        """How many rows those are."""
+        query = select(func.count()).select_from(audit).where(*_conditions(start, end, who, subject))
+        return int((await self._database.fetch(query))[0][0])
 
     async def verify(self) -> tuple[Link, int, list[str]]:
         """The last row, how many there are, and what is wrong with the chain; nothing, if it is whole."""
@@ -130,6 +131,15 @@ class Audit:
         find = select(audit.c.detail).where(audit.c.action == "cut", audit.c.subject == str(cut.seq))
         known = canonical({"hash": cut.hash, "seq": cut.seq})
         return any(row.detail == known for row in await self._database.fetch(find))
+
+
+def _conditions(start: int, end: int, who: str, subject: str) -> list[ColumnElement[bool]]:
+    conditions = [audit.c.at >= start, audit.c.at < end]
+    if who:
+        conditions.append(audit.c.who == who)
+    if subject:
+        conditions.append(audit.c.subject == subject)
+    return conditions
 
 
 async def _head(connection: AsyncConnection) -> Link:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
@@ -12,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from pbxd.calls.record import CallRecord, as_json
+from pbxd.calls.record import as_json
 from pbxd.control import agi, chat, people, recorder, recordings, support, uplink, vault, voicemail
+from pbxd.control.listing import lines, listing
 from pbxd.errors import ConfigError, ControlError, OutOfStep, PbxdError
 from pbxd.importing import ImportBatch
 from pbxd.reports.table import as_json as report_json
@@ -89,11 +89,11 @@ class Subject(support.Subject, uplink.Subject, Protocol):
 
 def call_filter(query: Mapping[str, str]) -> CallFilter:
     """The filter that a query string names. ControlError says which parameter is wrong."""
-    known = {"start", "end", "number", "extension", "queue", "disposition", "direction", "limit", "order"}
+    known = {"start", "end", "number", "extension", "queue", "disposition", "direction", "limit", "order", "count"}
     unknown = sorted(set(query) - known)
     if unknown:
         raise ControlError(f"unknown parameter {', '.join(unknown)}; there are {', '.join(sorted(known))}")
-    values: dict[str, Any] = {name: query[name] for name in known & set(query) - {"order"}}
+    values: dict[str, Any] = {name: query[name] for name in known & set(query) - {"order", "count"}}
     for name in ("start", "end", "limit"):
         if name in values:
             if not values[name].lstrip("-").isdecimal():
@@ -122,12 +122,6 @@ def question_of(name: str, query: Mapping[str, str]) -> Question:
         times[key] = int(query[key])
     filters = {key: value for key, value in query.items() if key not in ("start", "end", "by")}
     return Question(name, times["start"], times["end"], query.get("by", ""), filters)
-
-
-async def json_lines(records: AsyncIterator[CallRecord]) -> AsyncIterator[bytes]:
-    """Each record as a line of JSON."""
-    async for record in records:
-        yield json.dumps(as_json(record), ensure_ascii=False).encode() + b"\n"
 
 
 class ControlApi:
@@ -181,9 +175,10 @@ class ControlApi:
         return JSONResponse({"changed": await self.subject.reload()})
 
     async def calls(self, request: Request) -> Response:
-        """GET /v1/calls?start=&end=&number=&extension=&queue=&disposition=&direction=&limit=&order=: a line a call"""
-        found = self.subject.queries.calls(call_filter(request.query_params))
-        return StreamingResponse(json_lines(found), media_type="application/x-ndjson")
+        """GET /v1/calls?start=&end=&number=&extension=&queue=&disposition=&direction=&limit=&order=&count=: a line a call"""
+        wanted, queries = call_filter(request.query_params), self.subject.queries
+        found = (as_json(record) async for record in queries.calls(wanted))
+        return listing(request, found, wanted.limit, lambda: queries.count(wanted))
 
     async def call(self, request: Request) -> Response:
         """GET /v1/calls/{id}"""
@@ -194,13 +189,13 @@ class ControlApi:
 
     async def watch(self, _request: Request) -> Response:
         """GET /v1/calls/watch: a line for each call, as it is committed"""
-        return StreamingResponse(json_lines(self._watched()), media_type="application/x-ndjson")
+        return StreamingResponse(lines(self._watched()), media_type="application/x-ndjson")
 
-    async def _watched(self) -> AsyncIterator[CallRecord]:
+    async def _watched(self) -> AsyncIterator[dict[str, Any]]:
         queue = self.subject.watchers.join()
         try:
             while (record := await queue.get()) is not None:
-                yield record
+                yield as_json(record)
         finally:
             self.subject.watchers.leave(queue)
 

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from pbxd.comms.people import Person
 from pbxd.control.caller import body, number, only, uid_of
+from pbxd.control.listing import lines, listing
 from pbxd.errors import ControlError
 
 if TYPE_CHECKING:  # it brings the store, which a daemon that keeps nothing does without
@@ -60,13 +61,13 @@ class ChatRoutes:
         return JSONResponse({"deleted": request.path_params["room"]})
 
     async def history(self, request: Request) -> Response:
-        """GET /v1/chat/rooms/{room}/messages?after=&before=&limit=&order=: a line a message"""
-        service, who = self._asked(request, "after", "before", "limit", "order")
-        found = await service.history(
-            who, request.path_params["room"], after=number(request, "after", 0), before=number(request, "before", FOREVER),
-            limit=number(request, "limit", 50), newest_first=request.query_params.get("order", "newest") != "oldest",
-        )  # fmt: skip
-        return _streamed(found)
+        """GET /v1/chat/rooms/{room}/messages?after=&before=&limit=&order=&count=: a line a message"""
+        service, who = self._asked(request, "after", "before", "limit", "order", "count")
+        room, limit = request.path_params["room"], number(request, "limit", 50)
+        after, before = number(request, "after", 0), number(request, "before", FOREVER)
+        newest_first = request.query_params.get("order", "newest") != "oldest"
+        found = await service.history(who, room, after=after, before=before, limit=limit, newest_first=newest_first)
+        return listing(request, _facts(found), limit, lambda: service.length(who, room, after=after, before=before))
 
     async def act(self, request: Request) -> Response:
         """POST /v1/chat/rooms/{room}/{read?upto= | hold?reason= | release}"""
@@ -171,9 +172,10 @@ def routes(subject: Subject) -> list[Route]:
 
 
 def _streamed(values: AsyncIterator[Message] | AsyncIterator[Event]) -> Response:
-    async def lines() -> AsyncIterator[bytes]:
-        value: Any
-        async for value in values:
-            yield json.dumps(value.as_json(), ensure_ascii=False).encode() + b"\n"
+    return StreamingResponse(lines(_facts(values)), media_type="application/x-ndjson")
 
-    return StreamingResponse(lines(), media_type="application/x-ndjson")
+
+async def _facts(values: AsyncIterator[Message] | AsyncIterator[Event]) -> AsyncIterator[dict[str, Any]]:
+    value: Any
+    async for value in values:
+        yield value.as_json()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -12,6 +10,7 @@ from starlette.routing import Route
 
 from pbxd.comms.people import Person
 from pbxd.control.caller import number, only, uid_of
+from pbxd.control.listing import listing
 from pbxd.errors import ControlError, RecordingError
 
 if TYPE_CHECKING:  # it brings the store, which a daemon that keeps nothing does without
@@ -49,10 +48,10 @@ class RecordingRoutes:
         return service.library, service.store.access.caller(uid_of(request))
 
     async def listing(self, request: Request) -> Response:
-        """GET /v1/recordings?start=&end=&number=&queue=&call=&held=&limit=&order=: a line a recording"""
+        """GET /v1/recordings?start=&end=&number=&queue=&call=&held=&limit=&order=&count=: a line a recording"""
         from pbxd.recording.catalogue import Filter  # noqa: PLC0415
 
-        only(request, "start", "end", "number", "queue", "call", "held", "limit", "order")
+        only(request, "start", "end", "number", "queue", "call", "held", "limit", "order", "count")
         query = request.query_params
         library, who = self._asked(request)
         wanted = Filter(
@@ -60,7 +59,7 @@ class RecordingRoutes:
             queue=query.get("queue", ""), call=query.get("call", ""), held=query.get("held") == "1",
             limit=number(request, "limit", 100), newest_first=query.get("order", "newest") != "oldest",
         )  # fmt: skip
-        return StreamingResponse(_lines(library.entries(who, wanted)), media_type="application/x-ndjson")
+        return listing(request, library.entries(who, wanted), wanted.limit, lambda: library.count(who, wanted))
 
     async def show(self, request: Request) -> Response:
         """GET /v1/recordings/{id}"""
@@ -148,8 +147,3 @@ def _seconds(text: str) -> float:
     if not 0 <= seconds < 1e6:
         raise ControlError(f"from is {text!r}: seconds from the beginning")
     return seconds
-
-
-async def _lines(values: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
-    async for value in values:
-        yield json.dumps(value, ensure_ascii=False).encode() + b"\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,6 +12,7 @@ from starlette.routing import Route
 
 from pbxd.comms.people import Action, Kind, Thing
 from pbxd.control.caller import number, only, uid_of
+from pbxd.control.listing import listing
 from pbxd.errors import CommsError
 
 if TYPE_CHECKING:  # a daemon that keeps nothing does without
@@ -79,21 +79,17 @@ class VaultRoutes:
         return StreamingResponse(packed(whole_vault(store, facts, texts(store))), media_type="application/x-tar")
 
     async def audit(self, request: Request) -> Response:
-        """GET /v1/audit?start=&end=&who=&subject=&limit=: a line a row, the newest last"""
-        only(request, "start", "end", "who", "subject", "limit")
-        store = await self._claimed(request, "see", "audit", "")
-        query = request.query_params
-        rows = store.audit.entries(
-            start=number(request, "start", 0), end=number(request, "end", FOREVER), who=query.get("who", ""),
-            subject=query.get("subject", ""), newest=number(request, "limit", 100),
-        )  # fmt: skip
-
-        async def lines() -> AsyncIterator[bytes]:
-            async for entry, written in rows:
-                row = asdict(entry) | {"detail": json.loads(entry.detail), "hash": written}
-                yield json.dumps(row, ensure_ascii=False).encode() + b"\n"
-
-        return StreamingResponse(lines(), media_type="application/x-ndjson")
+        """GET /v1/audit?start=&end=&who=&subject=&limit=&count=: a line a row, the newest last"""
+        only(request, "start", "end", "who", "subject", "limit", "count")
+        audit = (await self._claimed(request, "see", "audit", "")).audit
+        query, limit = request.query_params, number(request, "limit", 100)
+        start, end = number(request, "start", 0), number(request, "end", FOREVER)
+        who, subject = query.get("who", ""), query.get("subject", "")
+        rows = (
+            asdict(entry) | {"detail": json.loads(entry.detail), "hash": written}
+            async for entry, written in audit.entries(start=start, end=end, who=who, subject=subject, newest=limit)
+        )
+        return listing(request, rows, limit, lambda: audit.count(start=start, end=end, who=who, subject=subject))
 
     async def audit_verify(self, request: Request) -> Response:
         """POST /v1/audit/verify"""

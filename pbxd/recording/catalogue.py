@@ -177,22 +177,13 @@ class Catalogue:
 
     async def entries(self, wanted: Filter) -> AsyncIterator[Entry]:
         """The recordings that `wanted` says, by their beginning. Read page by page."""
-        conditions = [recordings.c.start >= wanted.start, recordings.c.start < wanted.end]
-        if wanted.queue:
-            conditions.append(recordings.c.queue == wanted.queue)
-        if wanted.call:
-            conditions.append(recordings.c.call == wanted.call)
-        if wanted.held:
-            conditions.append(recordings.c.hold.is_not(None))
-        party = recording_parties.c
-        if wanted.number:
-            of = select(party.recording).where(or_(party.number == wanted.number, party.extension == wanted.number))
-            conditions.append(recordings.c.id.in_(of))
-        if wanted.extensions is not None:
-            of = select(party.recording).where(party.extension.in_(sorted(wanted.extensions)))
-            conditions.append(or_(recordings.c.id.in_(of), recordings.c.queue.in_(sorted(wanted.queues))))
-        async for entry in self._select(conditions, wanted):
+        async for entry in self._select(_conditions(wanted), wanted):
             yield entry
+
+    async def count(self, wanted: Filter) -> int:
+        """How many those are, whatever the limit."""
+        query = select(func.count()).select_from(recordings).where(*_conditions(wanted))
+        return int((await self._database.fetch(query))[0][0])
 
     async def _select(self, conditions: list[Any], wanted: Filter) -> AsyncIterator[Entry]:
         place = recordings.c.start, recordings.c.id
@@ -249,6 +240,24 @@ class Catalogue:
         """What is sealed in an entry."""
         opened: dict[str, Any] = json.loads(self._vault.unseal(entry.details))
         return opened
+
+
+def _conditions(wanted: Filter) -> list[Any]:
+    conditions = [recordings.c.start >= wanted.start, recordings.c.start < wanted.end]
+    if wanted.queue:
+        conditions.append(recordings.c.queue == wanted.queue)
+    if wanted.call:
+        conditions.append(recordings.c.call == wanted.call)
+    if wanted.held:
+        conditions.append(recordings.c.hold.is_not(None))
+    party = recording_parties.c
+    if wanted.number:
+        of = select(party.recording).where(or_(party.number == wanted.number, party.extension == wanted.number))
+        conditions.append(recordings.c.id.in_(of))
+    if wanted.extensions is not None:
+        of = select(party.recording).where(party.extension.in_(sorted(wanted.extensions)))
+        conditions.append(or_(recordings.c.id.in_(of), recordings.c.queue.in_(sorted(wanted.queues))))
+    return conditions
 
 
 def _beyond(after: tuple[int, str], *, newest_first: bool) -> Any:  # noqa: ANN401 - a condition

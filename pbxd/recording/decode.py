@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from pbxd.errors import RecordingError
-from pbxd.lifeline import die_with
+from pbxd.lifeline import die_with, to_parent
 from pbxd.recording.encode import wav
 
 
@@ -15,11 +14,7 @@ def main() -> None:
     die_with(int(sys.argv[1]))
     try:
         for block in wav(0, float(sys.argv[2])):
-            rest = memoryview(block)
-            while rest:
-                rest = rest[os.write(1, rest) :]
-    except BrokenPipeError:
-        sys.exit(0)
+            to_parent(block)
     except RecordingError as error:
         sys.exit(str(error))
 

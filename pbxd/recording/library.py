@@ -39,15 +39,20 @@ class Library:
 
     async def entries(self, who: Person, wanted: Filter) -> AsyncIterator[dict[str, Any]]:
         """The recordings that `who` may see."""
-        if may(who, "see", Thing("recording")).allowed:
-            mine = wanted
-        else:
-            teams = who.supervises
-            numbers = [person.extensions for person in self._store.access.people if person.teams & teams]
-            mine = replace(wanted, extensions=who.extensions.union(*numbers), queues=teams)
-        async for entry in self.catalogue.entries(mine):
+        async for entry in self.catalogue.entries(self._visible(who, wanted)):
             if self._store.access.sees(who, self.thing(entry)):
                 yield as_json(entry)
+
+    async def count(self, who: Person, wanted: Filter) -> int:
+        """How many those are, whatever the limit."""
+        return await self.catalogue.count(self._visible(who, wanted))
+
+    def _visible(self, who: Person, wanted: Filter) -> Filter:
+        if may(who, "see", Thing("recording")).allowed:
+            return wanted
+        teams = who.supervises
+        numbers = [person.extensions for person in self._store.access.people if person.teams & teams]
+        return replace(wanted, extensions=who.extensions.union(*numbers), queues=teams)
 
     async def show(self, who: Person, name: str) -> dict[str, Any]:
         """All that is known of a recording. AccessRefused, ObjectGone."""

@@ -256,7 +256,7 @@ class Monitor:
             self._do([Save(recording) for recording in self.recorder.recordings.values()])
         if room.why:
             counters.last_error = room.why
-        elif counters.last_error.startswith("the spool"):
+        elif self._adopted and counters.last_error.startswith("the spool"):
             counters.last_error = ""
         if self.recorder.short is not bool(room.why):
             if room.why:

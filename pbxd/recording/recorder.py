@@ -16,13 +16,13 @@ from pbxd.calls.cel import id_order
 from pbxd.calls.live import LiveChannel
 from pbxd.calls.site import Site
 from pbxd.recording import takeover
-from pbxd.recording.commands import Command, Finish, Listen, Save, Start, Stop
+from pbxd.recording.commands import Command, Finish, Save, Start, Stop
 from pbxd.recording.conversations import Conversations, is_local
+from pbxd.recording.pauses import ASKED, DIGITS, Pauses
 from pbxd.recording.policy import CallFacts, Consent, Party, Rule, Verdict, judge
 from pbxd.recording.segments import Recording, Segment
 
 MAX_RECORDINGS = 2000  # at once: what Asterisk itself has descriptors for; more are refused and counted
-ASKED, DIGITS, PAYMENT = "asked", "digits", "payment"
 NO_ROOM = "parts of the call are missing: the spool had no room"
 
 
@@ -64,11 +64,7 @@ class Recorder:
     _unheard: set[str] = field(default_factory=set)  # uniqueids of conversations that lack it, each counted once
     _wanted: set[str] = field(default_factory=set)  # uniqueids of calls that somebody wants recorded
     _unwanted: set[str] = field(default_factory=set)  # and of those of which somebody stopped it
-    _paying: set[str] = field(default_factory=set)  # uniqueids of calls in which somebody pays
-    _listened: set[str] = field(default_factory=set)  # uniqueids on which Asterisk was told to listen for keys
-    _keys: dict[str, int | None] = field(
-        default_factory=dict
-    )  # recording -> when its digits are over; None: a key is down
+    _pauses: Pauses = field(default_factory=Pauses)
 
     # What happens
 
@@ -83,7 +79,7 @@ class Recorder:
     ) -> list[Command]:
         """These are all channels that there are, and what Asterisk told beside them: AMI was away."""
         told = told or takeover.Told()
-        self._listened.clear()  # whether Asterisk was still told is not known
+        self._pauses.reconnected()
         held = {one for recording in self.recordings.values() for one in recording.held}
         for gone in set(self.channels) - set(channels):
             self._take(gone, None, now)
@@ -94,8 +90,7 @@ class Recorder:
         done: list[Command] = []
         for recording in self.recordings.values():
             done += takeover.settle(recording, channels, told.monitors, now)
-            if DIGITS in recording.pauses and self._keys.get(recording.id) is None:  # when it was let go was not seen
-                self._keys[recording.id] = now + self.rules.digits_after
+            self._pauses.let_go_unseen(recording, now + self.rules.digits_after)
         done += self._look(channels, now)
         for recording in list(self.recordings.values()):
             done += self._finish_if_over(recording, None)
@@ -110,8 +105,9 @@ class Recorder:
             return
         self.channels.pop(uniqueid, None)
         self._queues.pop(uniqueid, None)
-        for told in (self._consented, self._wanted, self._unwanted, self._unheard, self._paying, self._listened):
+        for told in (self._consented, self._wanted, self._unwanted, self._unheard):
             told.discard(uniqueid)
+        self._pauses.left(uniqueid)
         recording = self.recordings.get(self._of_channel.get(uniqueid, ""))
         for segment in recording.segments if recording is not None else ():
             if segment.uniqueid == uniqueid:
@@ -129,8 +125,7 @@ class Recorder:
         if recording.consent is Consent.ANNOUNCEMENT:
             self._consented |= recording.channels
         (self._unwanted if recording.unwanted else self._wanted).update(recording.channels)
-        if PAYMENT in recording.pauses:
-            self._paying |= recording.channels
+        self._pauses.adopt(recording)
 
     def configure(
         self, site: Site, rules: RecorderRules, local_time: Callable[[int], datetime], now: int
@@ -171,10 +166,7 @@ class Recorder:
         It holds from before the call has a recording, over transfers, and whatever `resume` says, until it ends or the call does.
         """
         call = self._map.call(uniqueid) | {uniqueid}
-        if begins:
-            self._paying |= call
-        else:
-            self._paying -= call
+        self._pauses.pay(call, begins=begins)
         done = self._look(call, now)
         recording = self._recording_of(call)
         return done if recording is None else [*done, Save(recording)]
@@ -185,34 +177,25 @@ class Recorder:
         recording = self._recording_of(call) if self.rules.pause_on_digits else None
         if recording is None:
             return []
-        self._keys[recording.id] = None if down else now + self.rules.digits_after
-        if DIGITS in recording.pauses:
+        over = None if down else now + self.rules.digits_after
+        if not self._pauses.key(recording, now - self.rules.digits_before, over):
             return []
-        recording.pause(DIGITS, now - self.rules.digits_before)
-        return [*self._listen(recording), *self._look(call, now)]
-
-    def _listen(self, recording: Recording) -> list[Command]:
-        """Have Asterisk go on telling of keys on the channels that are recorded; once is enough for a channel's life."""
-        told = [one for one in recording.segments if one.going_on and one.uniqueid not in self._listened]
-        self._listened |= {one.uniqueid for one in told}
-        return [Listen(one) for one in told]
+        return [*self._pauses.listen(recording), *self._look(call, now)]
 
     @property
     def deadline(self) -> int | None:
         """When `tick` has something to do next, in microseconds; None: not before something happens."""
-        return min((at for at in self._keys.values() if at is not None), default=None)
+        return self._pauses.deadline
 
     def tick(self, now: int) -> list[Command]:
         """Go on with recordings whose keys were let go long enough ago."""
         done: list[Command] = []
-        for name, at in list(self._keys.items()):
-            if at is not None and at <= now:
-                del self._keys[name]
-                recording = self.recordings.get(name)
-                if recording is not None:
-                    recording.resume(DIGITS, now)
-                    done += self._look(recording.channels & self.channels.keys(), now)
-                    done.append(Save(recording))
+        for name in self._pauses.over(now):
+            recording = self.recordings.get(name)
+            if recording is not None:
+                recording.resume(DIGITS, now)
+                done += self._look(recording.channels & self.channels.keys(), now)
+                done.append(Save(recording))
         return done
 
     def started(self, segment: Segment, at: int, monitor: str) -> list[Command]:
@@ -264,10 +247,10 @@ class Recorder:
                 segment.stop(now)
         recording.end = now
         del self.recordings[recording.id]
-        self._keys.pop(recording.id, None)
+        self._pauses.finished(recording)
         for channel in recording.channels:
             self._of_channel.pop(channel, None)
-        for told in (self._consented, self._wanted, self._unwanted, self._paying):
+        for told in (self._consented, self._wanted, self._unwanted):
             told.difference_update(recording.channels)  # one that was taken over has some that were never seen
         self.counters.finished += 1
         return [Finish(recording)]
@@ -287,11 +270,7 @@ class Recorder:
             recording.channels.add(uniqueid)
             self._of_channel[uniqueid] = recording.id
         before, recording.held = recording.held, {one for one in call if self.channels[one].held}
-        if call & self._paying:
-            self._paying |= call  # who joins now pays too, and goes on when the one who began it has left
-            recording.pause(PAYMENT, now)
-        else:
-            recording.resume(PAYMENT, now)
+        self._pauses.settle(recording, call, now)
         wanted = {talk for talk, verdict in verdicts.items() if self._may(talk, verdict)}
         for talk in talks:
             done += self._follow(
@@ -317,8 +296,7 @@ class Recorder:
         for other in others:
             first.absorb(other)
             del self.recordings[other.id]
-            if other.id in self._keys:
-                self._keys[first.id] = self._keys.pop(other.id)
+            self._pauses.unite(first, other)
         self._of_channel |= dict.fromkeys(first.channels, first.id)
         return first, [Save(first)] if others else []
 
@@ -352,23 +330,16 @@ class Recorder:
         queues = {queue for one in call for queue in self._queues.get(one, ())}
         first = self.channels[min(call, key=id_order)]
         began = int(min(channel.since for channel in channels) * 1_000_000)
-        facts = CallFacts(
-            self._call_id(call),
-            self._direction(first, parties),
-            frozenset(queues),
-            parties,
-            self.local_time(min(began, now)),
-        )
-        return judge(self.rules.rules, facts)
+        local, direction = self.local_time(min(began, now)), self._direction(first, parties)
+        return judge(self.rules.rules, CallFacts(self._call_id(call), direction, frozenset(queues), parties, local))
 
     def _call_id(self, call: set[str]) -> str:
         return min({*call, *(self.channels[one].linkedid for one in call)} - {""}, key=id_order)
 
     def _party(self, channel: LiveChannel) -> Party:
         endpoint = channel.name.rpartition("-")[0]
-        return Party(
-            endpoint, self.site.number_of(endpoint, channel.number), self.site.is_trunk(endpoint), channel.caller_name
-        )
+        number = self.site.number_of(endpoint, channel.number)
+        return Party(endpoint, number, self.site.is_trunk(endpoint), channel.caller_name)
 
     def _direction(self, first: LiveChannel, parties: Iterable[Party]) -> str:
         if self.site.is_trunk(first.name.rpartition("-")[0]):

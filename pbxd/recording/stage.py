@@ -6,9 +6,11 @@ folder is the pipeline's. Each step can be killed and is done again at the next 
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 import shutil
+import stat
 import struct
 import time
 from collections.abc import Iterator
@@ -31,13 +33,19 @@ log = structlog.get_logger("pbxd.recording")
 
 
 def open_spool(spool: Path, group: str) -> None:
-    """Make the spool, which Asterisk may write to. OSError if it cannot be made."""
+    """Make the spool, which Asterisk may write to, where it is not so already: the unit lets pbxd give nothing to another group.
+
+    OSError if it cannot be made.
+    """
     spool.mkdir(parents=True, exist_ok=True)
     try:
-        shutil.chown(spool, group=int(group) if group.isdecimal() else group)
+        number = int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
+        if spool.stat().st_gid != number:
+            os.chown(spool, -1, number)
     except (LookupError, PermissionError) as error:
         log.warning("Asterisk may not be able to write recordings", spool=str(spool), group=group, error=str(error))
-    spool.chmod(MODE)
+    if stat.S_IMODE(spool.stat().st_mode) != MODE:
+        spool.chmod(MODE)
     nowhere = spool / NOWHERE
     if not nowhere.is_symlink():
         nowhere.symlink_to("/dev/null")
@@ -53,7 +61,10 @@ def write_state(spool: Path, recording: Recording) -> None:
     folder = spool / recording.id
     if not folder.is_dir():
         folder.mkdir()
-        folder.chmod(MODE)
+        try:
+            folder.chmod(MODE)
+        except PermissionError:  # the unit lets nobody set the bit for new files' group: Asterisk's have its own then
+            folder.chmod(stat.S_IRWXU | stat.S_IRWXG)
     replace(folder / STATE, state_of(recording))
 
 

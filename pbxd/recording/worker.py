@@ -23,7 +23,7 @@ from pbxd.comms.encrypted import encrypt_file
 from pbxd.comms.files import FULL, make_folder
 from pbxd.comms.priority import lower_this_thread
 from pbxd.errors import PbxdError, RecordingDamaged
-from pbxd.lifeline import die_with
+from pbxd.lifeline import die_with, to_parent
 from pbxd.recording.manifest import parse
 
 ENCODED = "encoded.half"
@@ -97,8 +97,7 @@ def main() -> None:
     die_with(int(sys.argv[1]))
     lower_this_thread()
     for line in sys.stdin.buffer:
-        sys.stdout.write(json.dumps(answer(line)) + "\n")
-        sys.stdout.flush()
+        to_parent(json.dumps(answer(line)).encode() + b"\n")
 
 
 if __name__ == "__main__":

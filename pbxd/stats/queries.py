@@ -99,6 +99,13 @@ class Queries:
                 return
             after = (calls[-1].start, calls[-1].id)
 
+    async def count(self, wanted: CallFilter) -> int:
+        """How many calls `wanted` describes, whatever its limit."""
+        with store_errors("counting calls"):
+            async with self._engine.connect() as connection:
+                counted = _conditions(_count(Call).where(self._own(Call)), wanted)
+                return int((await connection.execute(counted)).scalar_one())
+
     async def call(self, call_id: str) -> CallRecord | None:
         """One call by its id, or by the uniqueid of any of its legs.
 

@@ -6,10 +6,12 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 from pbxd.errors import SpoolError
 from pbxd.voicemail.spool import (
+    ASIDE,
     FOLDERS,
     FORMATS,
     GREETINGS,
@@ -20,6 +22,7 @@ from pbxd.voicemail.spool import (
     good_name,
     message_number,
     parse_text,
+    text_file,
 )
 
 LARGEST_SOUND = 64 * 1024**2  # bytes: more than an hour of 8 kHz linear sound
@@ -44,7 +47,7 @@ class Scan:
 
 
 class Disk:
-    """The spool below `root`, for reading; greetings are the only thing written."""
+    """The spool below `root`, for reading; written are greetings, and a message of the archive that is to be forwarded."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -180,6 +183,39 @@ class Disk:
 
     def _path(self, box: Box) -> Path:
         return self.root / box.context / box.mailbox
+
+    def lay_aside(self, box: Box, text: Text, form: str, sound: bytes) -> None:
+        """Put a message of the archive where Asterisk finds it and no phone does: into `ASIDE` of its mailbox.
+
+        SpoolError if that is not allowed, or Asterisk is at work there. Whoever lays it there has Asterisk take it out again.
+        """
+        place = self._path(box)
+        folder = place / ASIDE
+        made: list[Path] = []
+        try:
+            group = place.stat().st_gid
+            if not folder.exists():
+                folder.mkdir()
+                if (
+                    folder.stat().st_gid != group
+                ):  # else it is `chmod g+s`: the unit allows no chown, and no setting of that bit
+                    os.chown(folder, -1, group)
+                folder.chmod(0o775)  # Asterisk locks and renumbers in it
+            if (folder / LOCK).exists():
+                raise SpoolError(f"Asterisk is at work in {folder}: try again")
+            names = {path.stem for path in folder.iterdir()}
+            stem = next(stem for stem in (f"msg{number:04}" for number in count()) if stem not in names)
+            for ending, data in ((form, sound), ("txt", text_file(box, text))):
+                path = folder / f"{stem}.{ending}"
+                with path.open("xb") as file:
+                    made.append(path)
+                    os.fchmod(file.fileno(), 0o644)  # Asterisk, another user, reads it
+                    file.write(data)
+        except OSError as error:
+            for path in made:
+                path.unlink(missing_ok=True)
+            way = f"let pbxd write there, or hand it on as a file: pbxctl voicemail play {box} {text.id} -o FILE"
+            raise SpoolError(f"it cannot be laid into {folder} to be forwarded: {error.strerror}; {way}") from error
 
     def greetings(self, box: Box) -> dict[str, int]:
         """The greetings that a box has: what for -> bytes."""

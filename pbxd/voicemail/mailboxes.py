@@ -154,14 +154,19 @@ class Mailboxes:
         return as_json(await self._operations.mark(box, name, read=read))
 
     async def forward(self, who: Person, box: Box, name: str, to: Box, folder: str) -> dict[str, Any]:
-        """Put a copy into another mailbox, anybody's. Errors: as `move`."""
+        """Put a copy into another mailbox, anybody's; from the archive too. Errors: as `move`, `Upkeep.forward`."""
         await self._claim(who, "send", box, name, {"to": str(to)})
-        self._must_be_spooled(box, name)
-        return as_json(await self._operations.forward(box, name, to, folder))
+        if self._in_spool(box, name) is not None:
+            return as_json(await self._operations.forward(box, name, to, folder))
+        async with self._upkeep.turn:
+            await self._upkeep.forward(box, name, to, folder)
+        return await self.show(who, box, name)
 
     def _must_be_spooled(self, box: Box, name: str) -> None:
         if self._in_spool(box, name) is None:
-            raise SpoolError(f"{name} of {box} is in the archive, where it can be played, exported and deleted only")
+            raise SpoolError(
+                f"{name} of {box} is in the archive, where it can be played, forwarded, exported and deleted only"
+            )
 
     async def archive_now(self, who: Person, box: Box, name: str) -> None:
         """Move a message into the archive. AccessRefused; errors as `Upkeep.move`."""

@@ -72,12 +72,16 @@ class Operations:
 
     async def forward(self, box: Box, name: str, to: Box, folder: str = "INBOX") -> Message:
         """Put a copy into another box, which has the same id there; the message that was copied. Errors: as `move`."""
+        await self.check_target(box, to)
+        names = {"ToContext": to.context, "ToMailbox": to.mailbox, "ToFolder": folder}
+        return await self._carry_out("VoicemailForward", box, name, "", **names)
+
+    async def check_target(self, box: Box, to: Box) -> None:
+        """Return if what lies in `box` can be forwarded to `to`. SpoolError, AmiError."""
         if to == box:
             raise SpoolError(f"{box} has the message already: a second one of the same id could not be told from it")
         if to not in [holder.box for holder in await self.holders()]:
             raise SpoolError(f"Asterisk has no mailbox {to}")
-        names = {"ToContext": to.context, "ToMailbox": to.mailbox, "ToFolder": folder}
-        return await self._carry_out("VoicemailForward", box, name, "", **names)
 
     async def refresh(self, box: Box) -> None:
         """Have Asterisk count a box anew and tell its lamps. AmiError if it cannot be asked."""

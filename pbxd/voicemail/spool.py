@@ -8,6 +8,7 @@ own, and stays when it is moved. A copy that was forwarded to another box has th
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 
 from pbxd.errors import SpoolError
@@ -17,6 +18,7 @@ FOLDERS = (  # in app_voicemail.c's order; no other name is taken by its AMI act
 )  # fmt: skip
 NEW = frozenset({"INBOX", "Urgent"})  # what a message lamp counts as new
 READ = "Old"
+ASIDE = "Deleted"  # which no lamp counts and no phone's menu shows: where a message of the archive lies while it is forwarded
 GREETINGS = {  # what a greeting is for -> its file's name without the format
     "unavailable": "unavail",
     "busy": "busy",
@@ -129,6 +131,32 @@ def parse_text(data: bytes) -> Text:
         urgent=fields.get("flag", "").lower() == "urgent",
         extension=fields.get("exten", ""),
     )
+
+
+def text_file(box: Box, text: Text) -> bytes:
+    """A message's text file as Asterisk writes it; `parse_text` reads the same from it."""
+    name, number = (re.sub(r"[\x00-\x1f\x7f]", " ", part) for part in (text.caller_name, text.caller))
+    escaped = re.sub(r'(["\\])', r"\\\1", name)
+    caller = f'"{escaped}" <{number}>' if name or number else "Unknown"
+    date = time.strftime("%a %b %d %I:%M:%S %p UTC %Y", time.gmtime(text.when))
+    return f""";
+; Message Information file
+;
+[message]
+origmailbox={box.mailbox}
+context={box.context}
+exten={text.extension}
+rdnis=unknown
+priority=1
+callerchan=pbxd
+callerid={caller}
+origdate={date}
+origtime={text.when}
+category=
+msg_id={text.id}
+flag={"Urgent" if text.urgent else ""}
+duration={text.duration}
+""".encode()
 
 
 def _whole(fields: dict[str, str], key: str) -> int:

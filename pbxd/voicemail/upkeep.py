@@ -20,7 +20,7 @@ from pbxd.voicemail.archive import ARCHIVED, KEPT, LEAVING, Archive, Archived
 from pbxd.voicemail.index import Index
 from pbxd.voicemail.operations import Operations
 from pbxd.voicemail.rules import Rules
-from pbxd.voicemail.spool import Box, Message, parse_box
+from pbxd.voicemail.spool import Box, Message, Text, parse_box
 
 LOOK = 60.0  # s between looks, beside those when the spool changes
 MOST_COPIES = 100  # of one id in a box; more is no mailbox
@@ -105,7 +105,7 @@ class Upkeep:
         for row in await self._rows(LEAVING):
             async with self.turn:
                 try:
-                    await self._take_out(parse_box(row.box), row.message)
+                    self.counters.archived += await self._take_out(parse_box(row.box), row.message)
                 except (AmiError, VoicemailRefused) as error:
                     failed = failed or error
         held = await self.archive.held_boxes()
@@ -177,18 +177,40 @@ class Upkeep:
         """Move a message from the spool into the archive. Within `turn`. Errors: those of the vault, and of an operation."""
         copies = self.present().get((str(box), name), [])
         await self._copy(copies, LEAVING)
-        await self._take_out(box, name)
+        self.counters.archived += await self._take_out(box, name)
         log.info("a voice message was archived", box=str(box), message=name)
 
-    async def _take_out(self, box: Box, name: str) -> None:
-        """Have Asterisk take out of the spool what is in the archive, and say there that it is."""
+    async def _take_out(self, box: Box, name: str) -> int:
+        """Have Asterisk take out of the spool what is in the archive, and say there that it is; how many are there now."""
         rows = [row for row in await self.archive.find(box, name) if row.state != ARCHIVED]
         if not rows:
-            return
+            return 0
         await self.remove(box, name)
-        if self._absent((str(box), name)):
-            await self.archive.set_state([row.id for row in rows], ARCHIVED)
-            self.counters.archived += len(rows)
+        if not self._absent((str(box), name)):
+            return 0
+        await self.archive.set_state([row.id for row in rows], ARCHIVED)
+        return len(rows)
+
+    async def forward(self, box: Box, name: str, to: Box, folder: str) -> None:
+        """Have Asterisk copy a message of the archive into another mailbox. Within `turn`.
+
+        It forwards what lies in its spool only: there the message lies aside, for that moment. Its row says LEAVING meanwhile, so
+        that a kill leaves what the next look takes out. SpoolError says what to do if pbxd may not write there; others as `move`.
+        """
+        await self._operations.check_target(box, to)
+        row = next(iter(await self.archive.find(box, name)), None)
+        if row is None:
+            raise SpoolError(f"there is no message {name} in {box}")
+        said = self.archive.details(row)
+        text = Text(name, row.when, row.duration, said["caller"], said["caller_name"], row.urgent, said["extension"])
+        sound = await self.archive.sound(row)
+        await self.archive.set_state([row.id], LEAVING)
+        try:
+            await asyncio.to_thread(self._index.disk.lay_aside, box, text, row.format, sound)
+            await self._index.look()
+            await self._operations.forward(box, name, to, folder)
+        finally:
+            await self._take_out(box, name)
 
     async def remove(self, box: Box, name: str) -> None:
         """Have Asterisk delete a message, and others of the same id; it may be gone already. AmiError, VoicemailRefused."""

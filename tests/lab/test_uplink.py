@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import grp
 import json
 import os
 import pwd
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,28 +15,15 @@ from lab.asterisk import wait_until
 from lab.box import Box
 from lab.desk import Desk
 from lab.transfers import connect
-from lab.tree import environment
 from tests.conftest import say
 from tests.hub.conftest import hub, hub_template, new_hub, shared_hub
 from tests.hub.running import Hub
 from tests.uplink.boxes import GROUP, USER
 from tests.uplink.conftest import open_folder
+from tests.uplink.test_service import link_of, settings
 
 __all__ = ["hub", "hub_template", "new_hub", "open_folder", "shared_hub"]
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(280)]
-
-UPLINK = """
-uplink:
-  hub: {address}
-  host_keys: ["{key}"]
-  outbox: {folder}/outbox
-  state: {folder}/link
-  key_file: {folder}/keys/ledger.key
-  group: {group}
-  reconnect_first: 50ms
-  reconnect_longest: 1s
-  share_statistics: {share}
-"""
 
 
 class Linked:
@@ -55,22 +40,11 @@ class Linked:
         self.box.start()
 
     def configure(self, *, share: bool) -> None:
-        values = {"address": f"{self.hub.address}:{self.hub.port}", "key": self.hub.host_key, "folder": self.folder}
-        group = grp.getgrgid(GROUP).gr_name
-        self.box.pbxd.configure(more=UPLINK.format(**values, group=group, share=str(share).lower()))
+        self.box.pbxd.configure(more=settings(self.folder, self.hub, share=share))
 
     def link(self) -> None:
         """Start the link, and wait until it is up."""
-        command = [
-            sys.executable,
-            "-m",
-            "pbxd.uplink.link",
-            str(self.folder / "outbox"),
-            str(self.folder / "link"),
-            USER,
-        ]
-        with (self.folder / "link.json").open("ab") as log:
-            self.process = subprocess.Popen(command, stderr=log, env=environment())
+        self.process = link_of(self.folder)
         self.connected(so=True)
 
     def connected(self, *, so: bool) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import soundfile
 from aiosmtpd.controller import Controller
@@ -81,6 +82,17 @@ def leave(box: Box, desk: Desk, caller: str, mailbox: str) -> dict[str, Any]:
     wait_until(lambda: len(listed(box, mailbox)) > len(known), "the message in the index")
     (new,) = [message for message in listed(box, mailbox) if message["id"] not in known]
     return new
+
+
+def delete_by_phone(desk: Desk, phone: str) -> None:
+    """Listen to the new message of one's mailbox, and delete it."""
+    listens = desk.call(phone, f"*{phone}").talks()
+    desk.pause(1)
+    listens.key("1")  # to the new messages
+    desk.pause(2)
+    listens.key("7")  # deletes it
+    desk.pause(2)
+    listens.hang_up()
 
 
 def test_operations_on_the_lamp(box: Box, desk: Desk) -> None:
@@ -162,6 +174,9 @@ def test_the_archive_and_holds_on_the_lamp(box: Box, desk: Desk, postbox: Postbo
     box.pbxd.ctl("voicemail", "play", "101", first["id"], "--output", str(heard))
     samples, rate = soundfile.read(heard)
     assert (rate, abs(samples).max() > 0.05) == (8000, True)
+    forwarded(box, desk, first, samples)
+    lamp(0, 0)
+    assert (archived(), listed(box, "101")) == ([first["id"]], [])
 
     second = leave(box, desk, "122", "101")
     mailed(2)
@@ -180,13 +195,7 @@ def test_the_archive_and_holds_on_the_lamp(box: Box, desk: Desk, postbox: Postbo
     box.pbxd.ctl("voicemail", "hold", "101", "--reason", "case 4711")
     refused = box.pbxd.ctl("voicemail", "delete", "101", third["id"], "--yes", check=False)
     assert "case 4711" in refused.stderr
-    listens = desk.call("101", "*101").talks()
-    desk.pause(1)
-    listens.key("1")  # to the new messages
-    desk.pause(2)
-    listens.key("7")  # deletes it
-    desk.pause(2)
-    listens.hang_up()
+    delete_by_phone(desk, "101")
     lamp(0, 0)
     wait_until(lambda: third["id"] in archived(), "what the phone deleted to be in the archive")
     box.pbxd.ctl("voicemail", "play", "101", third["id"], "--output", str(heard))
@@ -197,6 +206,21 @@ def test_the_archive_and_holds_on_the_lamp(box: Box, desk: Desk, postbox: Postbo
     assert archived() == []
     assert len(postbox.taken) == 3
     assert all(b"audio/x-wav" in content for _, content in postbox.taken)
+
+
+def forwarded(box: Box, desk: Desk, message: dict[str, Any], samples: Any) -> None:
+    """From the archive into 102, as it was; and it is heard there by phone."""
+    box.pbxd.ctl("voicemail", "forward", "101", message["id"], "102")
+    desk.wait(lambda: desk.lamp("102") == (1, 0), "the lamp of 102")
+    (copy,) = listed(box, "102")
+    same = ("id", "when", "duration", "caller", "caller_name", "extension", "folder")
+    assert [copy[key] for key in same] == [message[key] for key in same]
+    heard = box.folder / "forwarded.wav"
+    box.pbxd.ctl("voicemail", "play", "102", copy["id"], "--output", str(heard))
+    assert np.array_equal(soundfile.read(heard)[0], samples)
+    delete_by_phone(desk, "102")
+    desk.wait(lambda: desk.lamp("102") == (0, 0), "the lamp of 102 to go out")
+    assert listed(box, "102") == []
 
 
 def test_boxes_and_greetings(box: Box, desk: Desk) -> None:

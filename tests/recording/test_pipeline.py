@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import os
 import random
 import signal
@@ -22,6 +23,7 @@ from lab.asterisk import wait_until
 from pbxd.comms import upkeep
 from pbxd.comms.store import Communications
 from pbxd.errors import CommsFull
+from pbxd.recording import foreman
 from pbxd.recording import spool as spools
 from pbxd.recording.catalogue import Filter
 from pbxd.recording.pipeline import Pipeline
@@ -326,3 +328,18 @@ def test_workers_end_with_their_parent(tmp_path: Path) -> None:
     process.kill()
     process.wait()
     wait_until(lambda: not worker.exists() or "Z" in (worker / "stat").read_text(), "the end of the worker")
+
+
+def test_a_worker_whose_parent_reads_no_more_ends_without_a_word(tmp_path: Path) -> None:
+    """A killed pbxd's pipes close a moment before its children are told: what a worker has to say just then is nobody's."""
+    command = [sys.executable, "-m", "pbxd.recording.worker", str(os.getpid())]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as worker:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        worker.stdout.close()
+        job = foreman.job(recording(tmp_path / "spool", "r1", 0.1), "flac", "age1", tmp_path / "r1.age")
+        worker.stdin.write(json.dumps(job).encode() + b"\n")
+        worker.stdin.flush()
+        worker.stdout = None
+        assert worker.communicate()[1] == b""
+        assert worker.returncode == 0

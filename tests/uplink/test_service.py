@@ -41,6 +41,20 @@ uplink:
 """
 
 
+def settings(folder: Path, hub: Hub, *, share: bool = True, enabled: bool = True, more: str = "") -> str:
+    """What a box in `folder` is told of its uplink; `more` is another key of it."""
+    values = {"address": f"{hub.address}:{hub.port}", "key": hub.host_key, "folder": folder, "more": more}
+    words = {"share": str(share).lower(), "enabled": str(enabled).lower()}
+    return UPLINK.format(**values, **words, group=grp.getgrgid(GROUP).gr_name)
+
+
+def link_of(folder: Path) -> subprocess.Popen[bytes]:
+    """The link's process of that box, begun."""
+    command = [sys.executable, "-m", "pbxd.uplink.link", str(folder / "outbox"), str(folder / "link"), USER]
+    with (folder / "link.json").open("ab") as log:
+        return subprocess.Popen(command, stderr=log, env=environment())
+
+
 class UplinkBox(Running):
     """A pbxd with an uplink, and the link's process beside it, as systemd would start it."""
 
@@ -56,10 +70,8 @@ class UplinkBox(Running):
         self.configure()
 
     def configure(self, *, share: bool = True, enabled: bool = True) -> None:
-        group = grp.getgrgid(GROUP).gr_name
-        values = {"address": f"{self.hub.address}:{self.hub.port}", "key": self.hub.host_key, "folder": self.folder}
-        words = {"share": str(share).lower(), "enabled": str(enabled).lower()}
-        self.config.write_text(self.plain + UPLINK.format(**values, **words, group=group, more=self.more))
+        own = settings(self.folder, self.hub, share=share, enabled=enabled, more=self.more)
+        self.config.write_text(self.plain + own)
 
     def reload(self, **changes: bool) -> None:
         self.configure(**changes)
@@ -71,9 +83,7 @@ class UplinkBox(Running):
         return found
 
     def start_link(self) -> None:
-        command = [sys.executable, "-m", "pbxd.uplink.link", str(self.outbox), str(self.state), USER]
-        with (self.folder / "link.json").open("ab") as log:
-            self.link = subprocess.Popen(command, stderr=log, env=environment())
+        self.link = link_of(self.folder)
 
     def entries(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.outbox / "ledger").read_text().splitlines()]

@@ -1,7 +1,8 @@
 """What the other end of AMI does with a spool, on real files: `python -m tests.voicemail.exchange SPOOL`, which says its port.
 
-It removes and moves messages as app_voicemail does, renumbering behind them; what a real Asterisk does is in tests/lab. The file
-`kill` beside the spool, `PID before` or `PID after`, has it kill that process before or after the next change, and not answer.
+It removes, moves and forwards messages as app_voicemail does, renumbering behind them; what a real Asterisk does is in tests/lab.
+The file `kill` beside the spool, `PID before` or `PID after`, has it kill that process before or after the next change, without an
+answer.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -33,13 +35,16 @@ def change(spool: Path, message: Message) -> str:
     found = [path for path in folder.glob("msg*.txt") if parse_text(path.read_bytes()).id == message.get("ID")]
     if not found:
         return "Message not found"
-    target = folder.parent / message.get("ToFolder") if message.get("ToFolder") else None
+    other = spool / message.get("ToContext") / message.get("ToMailbox") if message.get("ToMailbox") else folder.parent
+    target = other / message.get("ToFolder") if message.get("ToFolder") else None
     if target is not None:
-        target.mkdir(exist_ok=True)
+        target.mkdir(parents=True, exist_ok=True)
     number = len(list(target.glob("msg*.txt"))) if target is not None else 0
     for path in folder.glob(f"{found[0].stem}.*"):
         if target is None:
             path.unlink()
+        elif message.get("Action") == "VoicemailForward":
+            shutil.copy(path, target / f"msg{number:04}{path.suffix}")
         else:
             path.rename(target / f"msg{number:04}{path.suffix}")
     renumber(folder)
@@ -63,7 +68,14 @@ def answer(spool: Path, message: Message) -> bytes:
     """What is answered to an action; nothing if the asker was killed."""
     name, done = message.get("Action"), f"Response: Success\r\nActionID: {message.action_id}\r\n".encode()
     order = spool.parent / "kill"
-    if name in ("VoicemailRemove", "VoicemailMove"):
+    if name == "VoicemailUsersList":
+        event = f"ActionID: {message.action_id}\r\nEvent: VoicemailUserEntry\r\nVMContext: default\r\nVoiceMailbox: "
+        entries = [event + f"{box.name}\r\n\r\n" for box in sorted((spool / "default").iterdir())]
+        entries.append(
+            f"ActionID: {message.action_id}\r\nEvent: VoicemailUserEntryComplete\r\nEventList: Complete\r\n\r\n"
+        )
+        return done + b"EventList: start\r\n\r\n" + "".join(entries).encode()
+    if name in ("VoicemailRemove", "VoicemailMove", "VoicemailForward"):
         if killed(order, "before"):
             return b""
         said = change(spool, message)

@@ -14,11 +14,11 @@ from pbxd.comms import upkeep
 from pbxd.comms.people import ROOT
 from pbxd.errors import SpoolError, StillKept
 from pbxd.voicemail.archive import ARCHIVED, KEPT
-from pbxd.voicemail.spool import Box
+from pbxd.voicemail.spool import Box, parse_text
 from tests.voicemail.keeper import DAY, Keeping, keep_once, keeping, rules
-from tests.voicemail.messages import put
+from tests.voicemail.messages import put, text
 
-BOX = Box("default", "101")
+BOX, OTHER = Box("default", "101"), Box("default", "102")
 LONG_AGO = 1_700_000_000
 CANARY = b"RIFF" + b"the voice of a canary bird, and no other" * 40
 
@@ -144,6 +144,75 @@ def test_killed_while_asterisk_takes_it_out(tmp_path: Path, exchange: int, momen
     os.close(writer)
     assert len(spooled(tmp_path)) == (2 if moment == "before" else 1)
     asyncio.run(settled(tmp_path, exchange))
+
+
+class TestForwarding:
+    """What is in the archive lies in the spool only while Asterisk copies it."""
+
+    @staticmethod
+    def prepared(folder: Path) -> None:
+        lay(folder, "id-a")
+        (folder / "voicemail/default/102").mkdir()
+
+    @staticmethod
+    def where(folder: Path) -> dict[str, str]:
+        """Where the message lies in the spool, and what its text says."""
+        found = (folder / "voicemail").rglob("msg*.txt")
+        return {str(path.parent.relative_to(folder / "voicemail/default")): path.read_text() for path in found}
+
+    async def test_it_is_in_the_other_mailbox_and_in_the_archive(self, tmp_path: Path, exchange: int) -> None:
+        self.prepared(tmp_path)
+        async with keeping(tmp_path, exchange, rules()) as made:
+            await made.look()
+            assert list(await archived(made)) == ["id-a"]
+            before = made.upkeep.counters.archived
+            await made.mailboxes.forward(ROOT, BOX, "id-a", OTHER, "INBOX")
+            assert list(await archived(made)) == ["id-a"]
+            assert made.upkeep.counters.archived == before
+            said = parse_text(self.where(tmp_path)["102/INBOX"].encode())
+            assert said == parse_text(text("id-a", LONG_AGO))
+            assert list(self.where(tmp_path)) == ["102/INBOX"]
+            assert spooled(tmp_path) == ["a"]
+            with pytest.raises(SpoolError, match="has the message already"):
+                await made.mailboxes.forward(ROOT, BOX, "id-a", BOX, "INBOX")
+            with pytest.raises(SpoolError, match="has no mailbox 999"):
+                await made.mailboxes.forward(ROOT, BOX, "id-a", Box("default", "999"), "INBOX")
+
+    @pytest.mark.parametrize("moment", ["before", "after"])
+    async def test_killed_while_asterisk_copies_it(self, tmp_path: Path, exchange: int, moment: str) -> None:
+        self.prepared(tmp_path)
+        async with keeping(tmp_path, exchange, rules()) as made:
+            await made.look()
+        child = os.fork()
+        if not child:
+            try:
+                asyncio.Runner().run(forward_and_die(tmp_path, exchange, moment))
+            finally:
+                os._exit(1)
+        _, status = await asyncio.to_thread(os.waitpid, child, 0)
+        assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+        assert set(self.where(tmp_path)) == {"101/Deleted"} | ({"102/INBOX"} if moment == "after" else set())
+        async with keeping(tmp_path, exchange, rules()) as made:
+            await made.look()
+            assert made.upkeep.last_error == ""
+            assert list(await archived(made)) == ["id-a"]
+        assert set(self.where(tmp_path)) == ({"102/INBOX"} if moment == "after" else set())
+
+    async def test_where_pbxd_may_not_write_it_says_what_to_do(self, tmp_path: Path, exchange: int) -> None:
+        self.prepared(tmp_path)
+        async with keeping(tmp_path, exchange, rules()) as made:
+            await made.look()
+            (tmp_path / "voicemail/default/101/Deleted").write_text("in the way, as for root there is no other way")
+            with pytest.raises(SpoolError, match="pbxctl voicemail play 101@default id-a -o FILE"):
+                await made.mailboxes.forward(ROOT, BOX, "id-a", OTHER, "INBOX")
+            assert list(await archived(made)) == ["id-a"]
+
+
+async def forward_and_die(folder: Path, ami_port: int, moment: str) -> None:
+    """Forward the message; the exchange kills this process at that moment."""
+    async with keeping(folder, ami_port, rules()) as made:
+        (folder / "kill").write_text(f"{os.getpid()} {moment}")
+        await made.mailboxes.forward(ROOT, BOX, "id-a", OTHER, "INBOX")
 
 
 async def test_two_of_the_same_id_are_both_archived(tmp_path: Path, exchange: int) -> None:

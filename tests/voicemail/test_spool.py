@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,17 @@ from hypothesis import strategies as st
 
 from pbxd.errors import SpoolError
 from pbxd.voicemail.disk import STALE_LOCK, Disk
-from pbxd.voicemail.spool import Box, Message, Text, message_number, parse_box, parse_caller, parse_folder, parse_text
+from pbxd.voicemail.spool import (
+    Box,
+    Message,
+    Text,
+    message_number,
+    parse_box,
+    parse_caller,
+    parse_folder,
+    parse_text,
+    text_file,
+)
 from tests.voicemail.messages import NOW, put, text
 
 BOX = Box("default", "101")
@@ -173,3 +184,35 @@ def test_greetings(tmp_path: Path) -> None:
     (tmp_path / "default" / "102").write_text("in the way")
     with pytest.raises(SpoolError, match="record it by phone"):
         disk.greet(Box("default", "102"), "busy", b"new")
+
+
+@given(
+    name=st.text(st.characters(exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"])),
+    number=st.from_regex(r"[+*#0-9]*", fullmatch=True),
+    when=st.integers(0, 2**33),
+    urgent=st.booleans(),
+)
+def test_a_text_that_is_written_is_read_again(name: str, number: str, when: int, urgent: bool) -> None:
+    said = Text("1795618736-00000000", when, 2, number, name, urgent=urgent, extension="401")
+    assert parse_text(text_file(BOX, said)) == said
+
+
+def test_laid_aside_behind_what_is_there(tmp_path: Path) -> None:
+    """By the group of the mailbox, where a phone's deleted messages may lie already; its bit for new files is not touched."""
+    said = parse_text(text("a"))
+    place = put(tmp_path, "kept", folder="Deleted")
+    place.chmod(0o2770)
+    disk = Disk(tmp_path)
+    disk.lay_aside(BOX, said, "wav", b"RIFF a")
+    assert (place / "msg0001.wav").read_bytes() == b"RIFF a"
+    assert place.stat().st_mode & 0o7777 == 0o2770
+    assert [message.text for message in disk.scan(NOW).messages if message.text.id == "a"] == [said]
+    (place / ".lock").touch()
+    with pytest.raises(SpoolError, match="try again"):
+        disk.lay_aside(BOX, said, "wav", b"RIFF a")
+    other = tmp_path / "default" / "102"
+    other.mkdir()
+    os.chown(other, -1, 12_345)
+    disk.lay_aside(Box("default", "102"), said, "wav", b"RIFF a")
+    made = (other / "Deleted").stat()
+    assert (made.st_gid, made.st_mode & 0o7777) == (12_345, 0o775)
