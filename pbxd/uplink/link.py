@@ -108,7 +108,8 @@ class Link:
             wait = await self._try(settings, waits)
             self._tell(self._status["state"], wait=round(wait, 1))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._settings_other_than(settings), wait)
+                async with asyncio.timeout(wait):
+                    await self._settings_other_than(settings)
                 waits = None
 
     async def _try(self, settings: LinkSettings, waits: Reconnect) -> float:

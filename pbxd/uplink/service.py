@@ -56,7 +56,7 @@ class UplinkService:
         self._lock = asyncio.Lock()  # one at a time with the ledger
         self._health_due = self._again_due = 0.0  # monotonic
         self._wake = asyncio.Event()
-        self.supply = Supply(box, self._do, lambda: self.ledger, clock)
+        self.supply = Supply(box, self._do, lambda: self.ledger, lambda: self.on, clock)
         self._candidate: bytes | None = None  # the private key that an enrolment under way is for
         self.letters = CheckpointMail(lambda: box.config, lambda: self.ledger, clock)
         self.logged = CheckpointLog(lambda: box.config, clock)
@@ -75,6 +75,7 @@ class UplinkService:
     async def run(self) -> None:
         """Look after the outbox, for ever."""
         while True:
+            self._wake.clear()  # before the look: what is woken during it is looked at again
             try:
                 await self._look()
                 self.error = ""
@@ -82,9 +83,9 @@ class UplinkService:
                 if str(error) != self.error:
                     log.error("nothing is queued for the uplink", error=str(error))
                 self.error = str(error)
-            self._wake.clear()
             try:
-                await asyncio.wait_for(self._wake.wait(), TICK)
+                async with asyncio.timeout(TICK):
+                    await self._wake.wait()
             except TimeoutError:
                 continue
 
