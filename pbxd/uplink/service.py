@@ -248,7 +248,11 @@ class UplinkService:
         await self.apply()
         self._wake.set()
         self.letters.configure()
-        return {"on": self.on, "stops": list(STOPS)}
+        waiting = 0
+        if self._ledger is not None:
+            await self._do(lambda ledger: ledger.fold(self.state))  # what has just been sent waits no more
+            waiting = len(self._ledger.book.open)
+        return {"on": self.on, "stops": list(STOPS), "waiting": waiting}
 
     async def destroy_unsent(self) -> list[int]:
         """Destroy everything that was not sent. The numbers of the entries."""
