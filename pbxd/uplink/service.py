@@ -169,10 +169,16 @@ class UplinkService:
         return (self.outbox / OFF).exists()
 
     @property
+    def switched_off(self) -> str:
+        """By what the customer has switched it off; empty if it is not."""
+        if not self._box.config.uplink.enabled:
+            return "uplink.enabled is false"
+        return "pbxctl uplink off" if self.off else ""
+
+    @property
     def on(self) -> bool:
         """Whether the link may run."""
-        uplink = self._box.config.uplink
-        return uplink.enabled and uplink.hub is not None and self.enrolment is not None and not self.off
+        return not self.switched_off and self._box.config.uplink.hub is not None and self.enrolment is not None
 
     @property
     def sharing(self) -> bool:
