@@ -309,6 +309,7 @@ class Daemon:
         self.scheduler.configure(self.config.reports, zone_of(self.config))
         self.communications.configure(self.config)
         await self.uplink.reload()
+        await self.reception.desk.review()
         return [*now, *(f"{key} (at the next start)" for key in later)]
 
     def status(self) -> dict[str, Any]:

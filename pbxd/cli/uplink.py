@@ -32,7 +32,11 @@ def line(found: dict[str, Any]) -> str:
     if found["error"]:
         return f"nothing leaves: {found['error']}"
     if not found["on"]:
-        return "off: nothing leaves"
+        return (
+            f"off: nothing leaves; {found['waiting']} entries wait until it is on"
+            if found["waiting"]
+            else "off: nothing leaves"
+        )
     return f"{found['link']['state']}, {found['hub']}; {found['waiting']} entries wait"
 
 
@@ -68,10 +72,15 @@ def checkpoints_line(found: dict[str, Any]) -> str:
 
 
 def stopped(found: dict[str, Any]) -> None:
-    """What does not work while it is off."""
+    """What does not work while it is off, and what waits for it to be on again."""
     if found["stops"]:
         typer.echo("not working while it is off: " + ", ".join(found["stops"]))
         typer.echo("everything on this box goes on: calls, records, reports, recordings, voicemail, chats")
+    if found["stops"] and found["waiting"]:
+        typer.echo(
+            f"{found['waiting']} entries that were not sent wait: they go up when it is on again. "
+            "`pbxctl uplink preview` shows them, `pbxctl uplink destroy-unsent` destroys them"
+        )
 
 
 @app.command()
@@ -148,8 +157,11 @@ def on(context: typer.Context) -> None:
 @app.command()
 def off(context: typer.Context, outbox: Outbox = DEFAULT_OUTBOX) -> None:
     """Close the link at once, and keep it closed over restarts. It can be done by hand too: touch OUTBOX/off."""
+    from pbxd.uplink.service import STOPS  # noqa: PLC0415 - the other commands need none of this
+
+    found: dict[str, Any] = {"stops": STOPS, "waiting": 0}
     try:
-        context.obj.post("/v1/uplink/off")
+        found = context.obj.post("/v1/uplink/off")
     except ControlError as error:
         if not outbox.is_dir():
             raise
@@ -157,9 +169,7 @@ def off(context: typer.Context, outbox: Outbox = DEFAULT_OUTBOX) -> None:
         (outbox / "enabled").unlink(missing_ok=True)
         typer.echo(f"pbxd does not answer ({error}); {outbox}/off was written by hand")
     typer.echo("the uplink is off: no connection, no look-up of a name, until `pbxctl uplink on`")
-    from pbxd.uplink.service import STOPS  # noqa: PLC0415 - the other commands need none of this
-
-    stopped({"stops": STOPS})
+    stopped(found)
 
 
 @app.command("destroy-unsent")

@@ -45,7 +45,8 @@ async def send_out(
     )  # fmt: skip
     talk = asyncio.ensure_future(process.communicate(job))
     try:
-        said, complaint = await asyncio.wait_for(asyncio.shield(talk), limit)
+        async with asyncio.timeout(limit):
+            said, complaint = await asyncio.shield(talk)
     except asyncio.CancelledError:
         await asyncio.wait([talk], timeout=stop)
         raise

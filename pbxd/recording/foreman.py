@@ -42,7 +42,8 @@ class Foreman:
         try:
             process.stdin.write(json.dumps(job).encode() + b"\n")
             await process.stdin.drain()
-            line = await asyncio.wait_for(process.stdout.readline(), JOB_LIMIT)
+            async with asyncio.timeout(JOB_LIMIT):
+                line = await process.stdout.readline()
             answer: dict[str, Any] = json.loads(line) if line else {}
         except TimeoutError as error:
             await self.dismiss()

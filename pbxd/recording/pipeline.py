@@ -93,7 +93,8 @@ class Pipeline:
     async def _until_woken(self) -> None:
         for patience in (IDLE, LOOK - IDLE):
             try:
-                await asyncio.wait_for(self._wake.wait(), patience)
+                async with asyncio.timeout(patience):
+                    await self._wake.wait()
             except TimeoutError:
                 await self._foreman.dismiss()  # its memory is more than the daemon's own
             else:

@@ -74,7 +74,8 @@ class Scheduler:
             wake = await self.deliver_due()
             pause = LOOK if wake is None else min(LOOK, max(0.0, (wake - self.clock()) / SECOND))
             try:
-                await asyncio.wait_for(self._changed.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._changed.wait()
             except TimeoutError:
                 continue
 

@@ -61,7 +61,8 @@ class CheckpointMail:
             except UplinkError as error:
                 self._failed(str(error), LONGEST)
             try:
-                await asyncio.wait_for(self._wake.wait(), LOOK)
+                async with asyncio.timeout(LOOK):
+                    await self._wake.wait()
             except TimeoutError:
                 continue
 

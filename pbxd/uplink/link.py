@@ -109,7 +109,8 @@ class Link:
             wait = await self._try(settings, waits)
             self._tell(self._status["state"], wait=round(wait, 1))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._settings_other_than(settings), wait)
+                async with asyncio.timeout(wait):
+                    await self._settings_other_than(settings)
                 waits = None
 
     async def _try(self, settings: LinkSettings, waits: Reconnect) -> float:
@@ -120,16 +121,17 @@ class Link:
         except LedgerError as error:
             self._tell("waiting", why="disk", detail=str(error))
             log.error("nothing is sent", error=str(error))
-            return waits.disk()
+            return waits.after(error, stayed=False)
         except (HubAway, FrameError, asyncssh.Error, OSError) as error:
             self._tell("waiting", why="away", detail=str(error) or type(error).__name__)
             log.info("the link is down", error=str(error) or type(error).__name__)
+            stayed = time.monotonic() - began >= settings.stable and bool(self._status.get("welcomed"))
+            return waits.after(error, stayed=stayed)
         except UplinkError as error:  # the hub refuses us, or is not the hub, or we have no key to sign in with
             self._tell("refused", why=getattr(error, "why", WHY.get(type(error), "setup")), detail=str(error))
             log.error("the link cannot be made; waiting will not mend it", error=str(error))
-            return waits.refused()
-        stayed = time.monotonic() - began >= settings.stable and self._status.get("welcomed")
-        return waits.stayed() if stayed else waits.failed()
+            return waits.after(error, stayed=False)
+        return waits.stayed()  # the settings are others now
 
     async def _settings_other_than(self, settings: LinkSettings) -> None:
         """Wait until the core tells something else."""

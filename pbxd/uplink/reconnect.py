@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Iterator
 
 from pbxd.backoff import backoff
+from pbxd.errors import FrameError, HubAway, LedgerError, UplinkError
 
 DISK = 5.0  # s to the next try after our own disk failed, at least
 
@@ -39,6 +40,14 @@ class Reconnect:
     def refused(self) -> float:
         """The hub does not want us, or is not the hub: no try in haste will mend it."""
         return self._uniform(self._longest / 2, self._longest)
+
+    def after(self, error: Exception, *, stayed: bool) -> float:
+        """What came of a try decides; `stayed`: there was a connection, and it was up for so long that it had proved to be one."""
+        if isinstance(error, LedgerError):
+            return self.disk()
+        if isinstance(error, UplinkError) and not isinstance(error, HubAway | FrameError):
+            return self.refused()
+        return self.stayed() if stayed else self.failed()
 
     def disk(self) -> float:
         """Our own disk failed, so nothing may be sent."""

@@ -56,7 +56,7 @@ class UplinkService:
         self._lock = asyncio.Lock()  # one at a time with the ledger
         self._health_due = self._again_due = 0.0  # monotonic
         self._wake = asyncio.Event()
-        self.supply = Supply(box, self._do, lambda: self.ledger, clock)
+        self.supply = Supply(box, self._do, lambda: self.ledger, lambda: self.on, clock)
         self._candidate: bytes | None = None  # the private key that an enrolment under way is for
         self.letters = CheckpointMail(lambda: box.config, lambda: self.ledger, clock)
         self.logged = CheckpointLog(lambda: box.config, clock)
@@ -75,6 +75,7 @@ class UplinkService:
     async def run(self) -> None:
         """Look after the outbox, for ever."""
         while True:
+            self._wake.clear()  # before the look: what is woken during it is looked at again
             try:
                 await self._look()
                 self.error = ""
@@ -82,9 +83,9 @@ class UplinkService:
                 if str(error) != self.error:
                     log.error("nothing is queued for the uplink", error=str(error))
                 self.error = str(error)
-            self._wake.clear()
             try:
-                await asyncio.wait_for(self._wake.wait(), TICK)
+                async with asyncio.timeout(TICK):
+                    await self._wake.wait()
             except TimeoutError:
                 continue
 
@@ -168,10 +169,16 @@ class UplinkService:
         return (self.outbox / OFF).exists()
 
     @property
+    def switched_off(self) -> str:
+        """By what the customer has switched it off; empty if it is not."""
+        if not self._box.config.uplink.enabled:
+            return "uplink.enabled is false"
+        return "pbxctl uplink off" if self.off else ""
+
+    @property
     def on(self) -> bool:
         """Whether the link may run."""
-        uplink = self._box.config.uplink
-        return uplink.enabled and uplink.hub is not None and self.enrolment is not None and not self.off
+        return not self.switched_off and self._box.config.uplink.hub is not None and self.enrolment is not None
 
     @property
     def sharing(self) -> bool:
@@ -248,7 +255,11 @@ class UplinkService:
         await self.apply()
         self._wake.set()
         self.letters.configure()
-        return {"on": self.on, "stops": list(STOPS)}
+        waiting = 0
+        if self._ledger is not None:
+            await self._do(lambda ledger: ledger.fold(self.state))  # what has just been sent waits no more
+            waiting = len(self._ledger.book.open)
+        return {"on": self.on, "stops": list(STOPS), "waiting": waiting}
 
     async def destroy_unsent(self) -> list[int]:
         """Destroy everything that was not sent. The numbers of the entries."""

@@ -63,22 +63,21 @@ class Supply:
         box: Box,
         do: Callable[[Callable[[Ledger], object]], Awaitable[object]],
         ledger: Callable[[], Ledger],
+        on: Callable[[], bool],
         clock: Callable[[], float],
     ) -> None:
-        """`do` does something with the ledger, beside the loop; `clock` gives seconds since the epoch."""
+        """`do` does something with the ledger, beside the loop; `on`: whether anything may be queued; `clock`: epoch seconds."""
         self._box = box
         self._do = do
         self._ledger = ledger
+        self._on = on
         self._clock = clock
 
     async def _queue(self, entry: Entry) -> None:
-        await self._do(lambda ledger: ledger.queue(entry))
-
-    async def _share(self, entry: Entry) -> None:
-        """Queue statistics, if they are shared still: that may have been switched while they were read."""
+        """Queue it, if it may be still: that may have been switched while it was made."""
 
         def queue(ledger: Ledger) -> None:
-            if self._box.config.uplink.share_statistics:
+            if self._on() and (entry.class_ != "stats" or self._box.config.uplink.share_statistics):
                 ledger.queue(entry)
 
         await self._do(queue)
@@ -115,7 +114,7 @@ class Supply:
             found = await next_quarter(self._box.queries, self._since(), before)
             if found is None:
                 break
-            await self._share(gate.stats(found, self._own()))
+            await self._queue(gate.stats(found, self._own()))
         oldest = (self._clock() - SPOOL) * 1_000_000 // SLOT
         old = [item for item in self._ledger().outbox.waiting() if item.slot is not None and item.slot < oldest]
         if old:
@@ -133,7 +132,7 @@ class Supply:
                 continue
             entry = gate.stats(await quarter(self._box.queries, slot), self._own())
             if hashlib.sha256(entry.body).hexdigest() != sha256:
-                await self._share(entry)
+                await self._queue(entry)
 
     async def health(self) -> None:
         """How the box is now."""

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Protocol
 
 import asyncssh
 import structlog
 
-from pbxd.backoff import backoff
 from pbxd.errors import HubAway, UplinkError
 from pbxd.uplink.enrolment import LinkSettings
 from pbxd.uplink.outbox import SUPPORT, Outbox
 from pbxd.uplink.place import Place
+from pbxd.uplink.reconnect import Reconnect
 from pbxd.uplink.secure import Identity, Meter, dial
 from pbxd.uplink.vocabulary import SUPPORT_LISTENER, SUPPORT_USER, time_text
 from pbxd.uplink.watch import Watch
@@ -34,22 +33,40 @@ class SupportLine:
         self._folder, self._place, self._watch = outbox.folder, place, watch
         self._socket = outbox.folder / SUPPORT
         self.meter: Meter | None = None  # of the connection, while there is one
+        self._up: float | None = (
+            None  # monotonic: since when people could come through by the last connection; None if never
+        )
 
     async def run(self) -> None:
-        """Hold one whenever the socket is there, for ever."""
-        waits: Iterator[float] | None = None
+        """Hold one whenever the socket is there, for ever. How long to wait for the next try, `Reconnect` says, as for the link."""
+        waits: Reconnect | None = None
         while True:
             settings = LinkSettings.read(self._folder)
             if settings is None or not self._there():
                 await self._watch.change()
                 waits = None
                 continue
-            waits = waits or backoff(settings.reconnect_first, settings.reconnect_longest)
+            waits = waits or Reconnect(settings.reconnect_first, settings.reconnect_longest)
+            self._up = None
             try:
                 await self._hold(settings)
             except (UplinkError, OSError, asyncssh.Error) as error:
-                log.warning("there is no line for the open support ticket", error=str(error) or type(error).__name__)
-                await asyncio.sleep(next(waits))
+                stayed = self._up is not None and time.monotonic() - self._up >= settings.stable
+                wait = waits.after(error, stayed=stayed)
+                why = str(error) or type(error).__name__
+                log.warning("there is no line for the open support ticket", error=why, again_in=round(wait, 1))
+                if await self._news(settings, wait):
+                    waits = None
+
+    async def _news(self, settings: LinkSettings, wait: float) -> bool:
+        """Wait for so many seconds at most; whether the ticket ended meanwhile, or the settings are others: then it begins anew."""
+        try:
+            async with asyncio.timeout(wait):
+                while self._there() and LinkSettings.read(self._folder) == settings:
+                    await self._watch.change()
+        except TimeoutError:
+            return False
+        return True
 
     def _there(self) -> bool:
         return self._socket.is_socket()
@@ -64,6 +81,7 @@ class SupportLine:
         try:
             # asyncssh's own forwarding loses what the socket says before the channel is open, and an SSH server speaks first.
             await connection.start_server(lambda *_: self._visit, *SUPPORT_LISTENER, encoding=None)
+            self._up = time.monotonic()
             log.info("people of support can come through", hub=settings.hub)
             while self._there():
                 change = asyncio.ensure_future(self._watch.change())

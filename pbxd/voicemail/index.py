@@ -49,7 +49,8 @@ class Index:
                 if not self.scan.busy:
                     pauses = backoff(SOON, LOOK)
                 try:
-                    await asyncio.wait_for(self._wake.wait(), next(pauses) if self.scan.busy else LOOK)
+                    async with asyncio.timeout(next(pauses) if self.scan.busy else LOOK):
+                        await self._wake.wait()
                     await asyncio.sleep(GATHER)
                 except TimeoutError:
                     continue

@@ -95,7 +95,8 @@ class Notices:
                     log.error("nobody is told of new voice messages", error=str(error))
                 failed = str(error)
             try:
-                await asyncio.wait_for(self._wake.wait(), LOOK)
+                async with asyncio.timeout(LOOK):
+                    await self._wake.wait()
             except TimeoutError:
                 continue
 

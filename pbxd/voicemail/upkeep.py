@@ -70,7 +70,8 @@ class Upkeep:
             self._wake.clear()
             await self.look()
             try:
-                await asyncio.wait_for(self._wake.wait(), LOOK)
+                async with asyncio.timeout(LOOK):
+                    await self._wake.wait()
             except TimeoutError:
                 continue
 

@@ -5,6 +5,7 @@ The canaries are looked for in everything that may leave and in everything that 
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import grp
 import json
@@ -220,6 +221,21 @@ async def test_P3_no_canary_under_any_combination_of_switches(site: Site) -> Non
     assert classes == {"config", "stats", "health"}
     await service.close()
     assert searched(b"".join(path.read_bytes() for path in files(site.end.outbox))) == []
+
+
+async def test_a_stop_in_the_moment_of_a_change_is_not_lost(site: Site) -> None:
+    """asyncio.wait_for of Python 3.11 swallows a cancellation that comes with the end of what it waits for."""
+    service = uplink(site)
+    task = asyncio.create_task(service.run())
+    while not service.status()["entries"]:  # noqa: ASYNC110 - it is read from the ledger
+        await asyncio.sleep(0.01)
+    async with service._lock:  # no look is under way: it waits
+        await asyncio.sleep(0.1)
+        service._wake.set()
+        task.cancel()
+        await asyncio.wait([task], timeout=60)
+    assert task.cancelled()
+    await service.close()
 
 
 @pytest.mark.parametrize(

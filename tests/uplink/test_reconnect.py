@@ -7,7 +7,10 @@ import random
 from collections import Counter
 from itertools import pairwise
 
+import asyncssh
+
 from pbxd.config.uplink import Uplink
+from pbxd.errors import FrameError, HubAway, HubRefused, HubUntrusted, LedgerError, UplinkError
 from pbxd.uplink.reconnect import DISK, Reconnect
 
 BOXES = 500
@@ -47,6 +50,18 @@ def test_only_a_connection_that_stayed_up_starts_the_waiting_anew() -> None:
 def test_a_refusal_waits_at_least_half_of_the_longest() -> None:
     low = Reconnect(10, 600, lambda low, _high: low)
     assert (low.refused(), low.failed(), low.disk()) == (300, 0, DISK)
+
+
+def test_what_came_of_a_try_decides_for_the_link_and_for_the_line_of_support() -> None:
+    """Dropped again and again, also by a hub that lets in and drops at once, the waits grow; only what stayed up begins anew."""
+    link = Reconnect(10, 600, upper)
+    away = [HubAway("dropped"), FrameError("no frame"), OSError("reset"), asyncssh.ConnectionLost("lost")]
+    assert [link.after(error, stayed=False) for error in away] == [10, 20, 40, 80]
+    assert link.after(HubAway("dropped"), stayed=True) == 10
+    assert [link.after(HubAway("dropped"), stayed=False) for _ in range(8)] == [10, 20, 40, 80, 160, 320, 600, 600]
+    for refusal in (HubRefused("revoked", "no"), HubUntrusted("another key"), UplinkError("no key")):
+        assert link.after(refusal, stayed=True) == 600
+    assert Reconnect(10, 600, upper).after(LedgerError("disk full"), stayed=True) == DISK + 10
 
 
 def test_500_boxes_that_were_cut_at_once_come_back_spread_out() -> None:

@@ -223,6 +223,20 @@ async def test_destroy_unsent(box: UplinkBox) -> None:
     assert rows == [("destroyed", None)] * 2
 
 
+async def test_P8_what_waits_when_it_is_switched_off_is_told_and_can_be_destroyed(box: UplinkBox) -> None:
+    await enrolled(box)
+    wait_until(lambda: box.status()["waiting"] >= 2, "something to be queued")
+    told = box.ctl_here("uplink", "off").stdout
+    waiting = box.status()["waiting"]
+    line = f"{waiting} entries that were not sent wait: they go up when it is on again."
+    for said in (told, box.ctl_here("uplink", "status").stdout):
+        assert line in said
+        assert "`pbxctl uplink destroy-unsent` destroys them" in said
+    assert f"off: nothing leaves; {waiting} entries wait" in box.ctl_here("status").stdout
+    assert f"{waiting} entries destroyed" in box.ctl_here("uplink", "destroy-unsent", "--yes").stdout
+    assert "that were not sent wait" not in box.ctl_here("uplink", "status").stdout
+
+
 async def test_a_changed_ledger_stops_everything(box: UplinkBox) -> None:
     """Whoever changed a line: nothing leaves any more, and the doctor says so."""
     await enrolled(box)

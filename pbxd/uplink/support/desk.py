@@ -23,7 +23,7 @@ from pbxd.uplink.support.cast import measure
 from pbxd.uplink.support.certificate import read
 from pbxd.uplink.support.clerk import Clerk
 from pbxd.uplink.support.hall import Hall
-from pbxd.uplink.support.ticket import Ticket, as_json, checked
+from pbxd.uplink.support.ticket import Ticket, as_json, checked, forbidden
 from pbxd.uplink.support.tickets import Tickets
 from pbxd.uplink.support.words import Command
 from pbxd.uplink.vocabulary import time_text
@@ -42,6 +42,10 @@ class Ledger(Protocol):
 
     async def event(self, kind: str, facts: dict[str, Any]) -> None:
         """Returns when the line is on the disk. PbxdError if it cannot be."""
+
+    @property
+    def switched_off(self) -> str:
+        """Why the customer's word is that there is no uplink; empty if it is not."""
 
 
 class Desk:
@@ -77,27 +81,40 @@ class Desk:
                 await self._finish(ticket.id, number, "pbxd stopped")
         still = [ticket for ticket in tickets.values() if ticket.state(self._clock()) == "open"]
         try:
-            if still:
+            if still and (why := self._forbidden(still[-1].scope)):
+                await self._over(still[-1], why)
+            elif still:
                 await self._start(still[-1])
             while True:
                 await self._opened.wait()
                 await asyncio.sleep(LOOK)
-                await self._end_in_time()
+                await self.review()
         finally:
             if self._hall is not None:
                 await asyncio.shield(self._hall.close())
 
-    async def _end_in_time(self) -> None:
-        """End the ticket whose time is over, by this machine's clock or, if that was set back, by the time since it was opened."""
+    async def review(self) -> None:
+        """End the ticket that may be open no longer: what the customer switches holds for it too. Nothing of it runs after that."""
         async with self._turn:
             ticket = self._open
-            if ticket is not None and (ticket.state(self._clock()) == "expired" or time.monotonic() >= self._deadline):
-                await self._over(ticket, "its time is over")
+            if ticket is not None and (why := self._why_over(ticket)):
+                await self._over(ticket, why)
+
+    def _why_over(self, ticket: Ticket) -> str:
+        """Its time is over by this machine's clock or, if that was set back, by the time since it was opened."""
+        if ticket.state(self._clock()) == "expired" or time.monotonic() >= self._deadline:
+            return "its time is over"
+        return self._forbidden(ticket.scope)
+
+    def _forbidden(self, scope: str) -> str:
+        return forbidden(scope, shell_allowed=self._host.config.uplink.allow_shell, off=self._ledger.switched_off)
 
     async def open(self, scope: str, reason: str, note: str, by: str, seconds: float) -> Ticket:
         """Open a ticket and listen for it. SupportError says why it cannot be."""
         rules = self._host.config.uplink
         named = checked(scope, reason, note, seconds, rules.support_longest, shell_allowed=rules.allow_shell)
+        if why := self._forbidden(scope):
+            raise SupportError(f"nobody could come in: {why}")
         async with self._turn:
             if self._open is not None:
                 raise SupportError(

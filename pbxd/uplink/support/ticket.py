@@ -76,3 +76,12 @@ def checked(
     if len(note) > LONGEST_NOTE or not note.isprintable():
         raise SupportError(f"a note is one line of at most {LONGEST_NOTE} characters")
     return scope, reason
+
+
+def forbidden(scope: str, *, shell_allowed: bool, off: str) -> str:
+    """Why no ticket of this scope may be open as things stand now; empty if one may. `off`: why the uplink is off, if so."""
+    if off:
+        return f"the uplink is off ({off})"
+    if scope == "shell" and not shell_allowed:
+        return "uplink.allow_shell is false"
+    return ""

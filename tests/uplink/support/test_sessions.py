@@ -138,6 +138,36 @@ def test_an_end_leaves_no_process_and_no_socket(rig: Rig) -> None:
         assert rig.events(ticket, "end")[-1]["why"].startswith("the ticket ended: by ")
 
 
+@pytest.mark.parametrize("change", ["allow_shell: false", "allow_shell: true, enabled: false", "off"])
+def test_what_the_customer_switches_ends_an_open_shell_at_once(rig: Rig, change: str) -> None:
+    """No process is left when the reload is answered; after `pbxctl uplink off`, soon. The ledger and the ticket say why."""
+    with rig.ticket("shell") as ticket, rig.shell(ticket) as person:
+        read_until(person, b"COMMUNICATIONS")
+        say(person, f"setsid sleep {LONG} >/dev/null 2>&1 & sleep {LONG}")
+        wait_until(lambda: len(processes(LONG)) == 2, "two processes")
+        if change == "off":
+            rig.ask("/v1/uplink/off", "POST")
+            wait_until(lambda: rig.shown(ticket)["state"] == "ended", "the ticket's end")
+            check_ended(rig, ticket, "pbxctl uplink off")
+            refused = rig.pbxd.ctl_here("support", "open", "--scope", "diagnose", "--reason", "request", "--yes")
+            assert "nobody could come in: the uplink is off" in refused.stderr
+            rig.ask("/v1/uplink/on", "POST")
+        else:
+            with rig.configured("allow_shell: true", change):
+                check_ended(rig, ticket, change.rpartition(" ")[0].rpartition(" ")[2].rstrip(":"))
+        assert person.wait(60) == 255
+
+
+def check_ended(rig: Rig, ticket: str, why: str) -> None:
+    assert processes(LONG) == halls() == []
+    assert not rig.socket.exists()
+    assert rig.shown(ticket)["state"] == "ended"
+    assert why in rig.shown(ticket)["why"]
+    assert why in rig.events(ticket, "ended")[-1]["why"]
+    (end,) = [line for line in rig.ledger() if line["event"] == "support-end" and line["ticket"] == ticket]
+    assert why in end["why"]
+
+
 def test_a_shell_that_ends_takes_what_it_started_with_it(rig: Rig) -> None:
     with rig.ticket("shell") as ticket, rig.shell(ticket) as person:
         read_until(person, b"COMMUNICATIONS")
