@@ -34,6 +34,7 @@ statistics:
   database: sqlite+aiosqlite:///{folder}/state/stats/stats.db
 agi:
   listen: {address}:4573
+  users: ['{asterisk}']
   scripts: {{folder: {folder}/agi.d}}
 voicemail:
   spool: {spool}/voicemail
@@ -64,6 +65,7 @@ class Pbxd:
     def configure(self, port: int = 5038, more: str = "") -> None:
         """Write its configuration: AMI at `port`, and `more` as a file of conf.d."""
         values = {"address": self.asterisk.address, "port": port, "folder": self.folder, "log": self.asterisk.log}
+        values["asterisk"] = owner(self.asterisk.tree)[0]  # a user of the tree, not of this machine
         values["spool"] = self.asterisk.folder / "spool"
         self.config.write_text(CONFIGURATION.format(**values, commit_interval=self.commit_interval))
         (self.folder / "conf.d").mkdir(exist_ok=True)

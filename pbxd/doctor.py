@@ -51,6 +51,10 @@ def agi(status: dict[str, Any]) -> Finding:
     if not status["listening"]:
         return ok("agi", "off: agi.listen is empty")
     where = ", ".join(status["listening"])
+    if status["refused"]:
+        detail = f"{where}: {status['refused']} connections were refused since the start, the last of {status['last_refused']}"
+        remedy = "if that is Asterisk, name its user in agi.users, or its host in agi.peers; else find out who it is"
+        return Finding("agi", "warning", detail, remedy)
     busy = status["outcomes"].get("BUSY", 0)
     if busy or status["cut"]:
         remedy = (

@@ -21,6 +21,7 @@ COUNTERS = {  # in the status -> name, help
     ("ami", "handler_errors"): ("pbxd_ami_handler_errors", "AMI events whose handler failed"),
     ("agi", "sessions"): ("pbxd_agi_sessions", "FastAGI sessions"),
     ("agi", "cut"): ("pbxd_agi_cut", "FastAGI connections beyond all limits"),
+    ("agi", "refused"): ("pbxd_agi_refused", "FastAGI connections of those who may not speak"),
     ("voice", "written"): ("pbxd_voice_reports", "reports of voice quality written into the journal"),
     ("voice", "failed"): ("pbxd_voice_reports_failed", "those that could not be written"),
     ("agi", "faults"): ("pbxd_agi_faults", "FastAGI peers that broke the protocol"),

@@ -9,7 +9,8 @@ import pytest
 from pbxd import doctor
 
 AGI: dict[str, Any] = {
-    "listening": ["127.0.0.1:4573"], "last_error": "", "running": 2, "limit": 2000, "sessions": 9, "cut": 0, "outcomes": {"OK": 9},
+    "listening": ["127.0.0.1:4573"], "last_error": "", "running": 2, "limit": 2000, "sessions": 9, "cut": 0,
+    "refused": 0, "last_refused": "", "outcomes": {"OK": 9},
 }  # fmt: skip
 
 
@@ -19,6 +20,11 @@ AGI: dict[str, Any] = {
         ({}, "ok", "2 sessions now, 9 since the start"),
         ({"listening": []}, "ok", "off: agi.listen is empty"),
         ({"listening": [], "last_error": "127.0.0.1:4573 is in use"}, "fault", "is in use"),
+        (
+            {"refused": 2, "last_refused": "user nobody"},
+            "warning",
+            "2 connections were refused since the start, the last of user",
+        ),
         ({"cut": 1, "outcomes": {"OK": 9, "BUSY": 3}}, "warning", "4 sessions were too many"),
     ],
 )

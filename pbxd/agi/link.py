@@ -19,8 +19,8 @@ class House(Protocol):
     def answer_time(self) -> float:
         """Seconds that a peer may owe an environment or a quick answer."""
 
-    def arrived(self, link: AgiLink) -> bool:
-        """A connection was made; False: there are too many, it is cut."""
+    def arrived(self, link: AgiLink, transport: asyncio.BaseTransport) -> bool:
+        """A connection was made; False: there are too many, or its peer may not speak; it is cut."""
 
     def began(self, link: AgiLink, environment: Environment) -> asyncio.Task[None]:
         """Its environment has come whole: the task that serves it."""
@@ -49,6 +49,7 @@ class AgiLink(asyncio.Protocol):
         "error",
         "finishing",
         "gone",
+        "guarded",
         "hung_up",
         "loop",
         "on_hangup",
@@ -56,8 +57,9 @@ class AgiLink(asyncio.Protocol):
         "task",
     )
 
-    def __init__(self, house: House, wire: Wire, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, house: House, wire: Wire, loop: asyncio.AbstractEventLoop, *, guarded: bool) -> None:
         self._house = house
+        self.guarded = guarded  # whoever reaches the port can connect: its peer has to be looked at
         self._wire = wire
         self.loop = loop
         self._transport: asyncio.Transport | None = None
@@ -82,7 +84,7 @@ class AgiLink(asyncio.Protocol):
         """A peer is there; it owes its environment."""
         self._transport = transport  # type: ignore[assignment]  # of a stream, as the server makes them
         self.due = self.loop.time() + self._house.answer_time
-        if not self._house.arrived(self):
+        if not self._house.arrived(self, transport):
             self.abort()
 
     def data_received(self, data: bytes) -> None:

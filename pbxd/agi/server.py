@@ -13,10 +13,12 @@ import asyncio
 import contextlib
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import structlog
 
+from pbxd.agi.admission import Admission, Stranger
 from pbxd.agi.application import Application, Services, Status
 from pbxd.agi.link import AgiLink
 from pbxd.agi.routes import Routes
@@ -29,6 +31,7 @@ from pbxd.errors import AGIBusy, AGIException, AGIHangup, AGIStopped, AGITimeout
 REFUSALS = 500  # connections beyond `agi.sessions` that are told BUSY; more are cut without a word
 SWEEP = 0.5  # s between looks at the deadlines, at most
 LAST_WORDS = 1.0  # s that sessions get to end when the drain is over
+STRANGERS = 1000  # who were refused that we remember, so as to tell of each once
 QUIET = 1.0  # s between two lines of the log about one kind of outcome: a peer that floods must not flood the log
 FIRST, LONGEST = 1.0, 30.0  # s between tries to listen
 BACKLOG = 1024  # connections that the kernel holds for us
@@ -41,6 +44,7 @@ class AgiCounters:
 
     sessions: int = 0
     cut: int = 0  # connections beyond all limits
+    refused: int = 0  # connections of those who may not speak AGI to us
     faults: int = 0  # peers that broke the protocol before they had a session
     quiet: int = 0  # lines that the log was spared
     outcomes: Counter[str] = field(default_factory=Counter)  # by Status
@@ -55,12 +59,15 @@ class AgiServer:
         self.routes = routes
         self.scripts = scripts
         self.counters = AgiCounters()
+        self.admission = Admission()
         self.last_error = ""
+        self.last_refused = ""
         self.listening: list[str] = []
         self.draining = False
         self._links: set[AgiLink] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._servers: list[asyncio.Server] = []
+        self._strangers: set[int | str] = set()
         self._told: dict[str, float] = {}  # loop time of the last line about each kind of outcome
 
     @property
@@ -90,10 +97,9 @@ class AgiServer:
         for delay in backoff(FIRST, LONGEST):
             try:
                 await self.listen()
-            except OSError as error:
-                self.last_error = (
-                    f"{self.services.config.listen or self.services.config.socket}: {error.strerror or error}"
-                )
+            except (OSError, AGIUnknownError) as error:
+                reason = (error.strerror if isinstance(error, OSError) else None) or error
+                self.last_error = f"{self.services.config.listen or self.services.config.socket}: {reason}"
                 log.error("FastAGI cannot listen", error=self.last_error)
                 self._stop_listening()
                 await asyncio.sleep(delay)
@@ -102,20 +108,23 @@ class AgiServer:
                 return
 
     async def listen(self) -> None:
-        """Open what the configuration names. OSError if it cannot be had."""
+        """Open what the configuration names. OSError if it cannot be had, AGIUnknownError if we could not know who comes."""
         loop, config = asyncio.get_running_loop(), self.services.config
 
-        def new_link() -> AgiLink:
-            return AgiLink(self, Wire(config.environment, config.reply), loop)
+        def new_link(*, guarded: bool = True) -> AgiLink:
+            return AgiLink(self, Wire(config.environment, config.reply), loop, guarded=guarded)
 
         if config.listen is not None:
             host, _, port = config.listen.rpartition(":")
             made = await loop.create_server(new_link, host.strip("[]"), int(port), backlog=BACKLOG)
             self._servers.append(made)
+            for sock in made.sockets:
+                self.admission.sockets.probe(sock.getsockname())
             self.listening += ["{}:{}".format(*sock.getsockname()[:2]) for sock in made.sockets]
         if config.socket is not None:
             config.socket.parent.mkdir(parents=True, exist_ok=True)
-            self._servers.append(await loop.create_unix_server(new_link, str(config.socket), backlog=BACKLOG))
+            by_file = partial(new_link, guarded=False)  # who may connect says the file's mode
+            self._servers.append(await loop.create_unix_server(by_file, str(config.socket), backlog=BACKLOG))
             config.socket.chmod(0o660)
             self.listening.append(str(config.socket))
 
@@ -146,14 +155,27 @@ class AgiServer:
         self._stop_listening()
         for link in list(self._links):
             link.abort()
+        self.admission.sockets.close()
 
-    def arrived(self, link: AgiLink) -> bool:
-        """A connection; False if there are too many even to be refused."""
-        if len(self._links) >= self.services.config.sessions + REFUSALS:
+    def arrived(self, link: AgiLink, transport: asyncio.BaseTransport) -> bool:
+        """A connection; False if its peer may not speak, or there are too many even to be told so."""
+        config = self.services.config
+        if link.guarded and (stranger := self.admission.refuses(transport, config)) is not None:
+            self._refused(stranger)
+            return False
+        if len(self._links) >= config.sessions + REFUSALS:
             self.counters.cut += 1
             return False
         self._links.add(link)
         return True
+
+    def _refused(self, stranger: Stranger) -> None:
+        """Count who may not speak; one line of the log for each."""
+        self.counters.refused += 1
+        self.last_refused = stranger.who
+        if stranger.key not in self._strangers and len(self._strangers) < STRANGERS:
+            self._strangers.add(stranger.key)
+            log.warning("refused to speak AGI; see agi.users and agi.peers", who=stranger.who)
 
     def left(self, link: AgiLink) -> None:
         """A connection has ended."""
@@ -249,6 +271,9 @@ class AgiServer:
             "connections": len(self._links),
             "sessions": counters.sessions,
             "cut": counters.cut,
+            "refused": counters.refused,
+            "last_refused": self.last_refused,
+            "may_speak": self.admission.status(self.services.config),
             "faults": counters.faults,
             "quiet": counters.quiet,
             "outcomes": {str(status): counters.outcomes[status] for status in Status},

@@ -31,10 +31,12 @@ def status(context: typer.Context, as_json: Json = False) -> None:
         typer.echo(json.dumps(found, indent=2))
         return
     ends = ", ".join(f"{count} {name}" for name, count in found["outcomes"].items() if count)
+    refused = f"{found['refused']} may not speak" + (f" (last: {found['last_refused']})" if found["refused"] else "")
     typer.echo(f"listening  {where(found)}")
     typer.echo(f"sessions   {found['running']} now of at most {found['limit']}, {found['sessions']} since the start")
     typer.echo(f"ended      {ends or 'none yet'}")
-    typer.echo(f"refused    {found['faults']} broke the protocol, {found['cut']} were too many")
+    typer.echo(f"refused    {found['faults']} broke the protocol, {found['cut']} were too many, {refused}")
+    typer.echo(f"may speak  {', '.join(found['may_speak'])}")
     typer.echo(f"scripts    {found['scripts_running']} now")
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from pbxd.config.part import Part, at_start
-from pbxd.config.values import AbsolutePath, Address, Duration, Extension, Size, clock, number
+from pbxd.config.values import AbsolutePath, Address, Duration, Extension, Network, Size, UserName, clock, number
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -180,6 +180,13 @@ class Agi(Part):
 
     listen: Address | None = at_start("127.0.0.1:4573", "host:port on which Asterisk finds it; empty is nowhere.")
     socket: AbsolutePath | None = at_start(None, "Unix socket on which it listens too, for a proxy; empty is none.")
+    users: tuple[UserName, ...] = Field(
+        ("asterisk",),
+        description="Users of this machine, by name or number, who may connect beside root and pbxd's own.",
+    )
+    peers: tuple[Network, ...] = Field(
+        (), description="Other hosts, or networks of them, that may connect: ['10.0.0.7']; see docs/dialplan.md."
+    )
     sessions: int = Field(2000, description="Sessions at the same time; more are told BUSY.", ge=0)
     environment: Size = at_start(64 * 1024, "Longest environment that is taken.")
     reply: Size = at_start(256 * 1024, "Longest reply that is taken.")

@@ -16,7 +16,18 @@ from pbxd.config.schema import Config, changed, value_of
 from pbxd.errors import ConfigError
 
 # Nobody but the customer says who may see communications, where they are, who controls the box, or what the vendor may do.
-OWN = ("people", "comms", "control", "uplink", "ami.secret", "reports.mail.password", "agi.agents", "agi.scripts")
+OWN = (
+    "people",
+    "comms",
+    "control",
+    "uplink",
+    "ami.secret",
+    "reports.mail.password",
+    "agi.agents",
+    "agi.scripts",
+    "agi.users",
+    "agi.peers",
+)
 FOLDED = 400  # characters of a value in a difference
 
 

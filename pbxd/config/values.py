@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -126,6 +127,23 @@ def mail_address(value: Any) -> str:  # noqa: ANN401 - whatever stands in the fi
     return value
 
 
+def network(value: Any) -> str:  # noqa: ANN401 - whatever stands in the file
+    """`10.0.0.7`, or `10.0.0.0/24`."""
+    try:
+        return str(ip_network(value if isinstance(value, str) else ""))
+    except ValueError as error:
+        raise ValueError(f"{value!r} is no address, 10.0.0.7, and no network, 10.0.0.0/24") from error
+
+
+def user_name(value: Any) -> str:  # noqa: ANN401 - whatever stands in the file
+    """A user of the system, by name or number."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return str(value)
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9]+|[A-Za-z_][A-Za-z0-9_.-]*\$?", value):
+        raise ValueError("a user is written by name or number: asterisk, 107")
+    return value
+
+
 Duration = Annotated[float, BeforeValidator(duration), PlainSerializer(duration_text)]
 Size = Annotated[int, BeforeValidator(size), PlainSerializer(size_text)]
 AbsolutePath = Annotated[Path, BeforeValidator(absolute), PlainSerializer(str)]
@@ -134,5 +152,7 @@ Extension = Annotated[str, BeforeValidator(number)]
 Zone = Annotated[str, BeforeValidator(zone)]
 Address = Annotated[str, BeforeValidator(address)]
 Clock = Annotated[str, BeforeValidator(clock)]
+Network = Annotated[str, BeforeValidator(network)]
+UserName = Annotated[str, BeforeValidator(user_name)]
 WeekHours = Annotated[str, BeforeValidator(week_hours)]
 MailAddress = Annotated[str, BeforeValidator(mail_address)]

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from lab.asterisk import wait_until
+from lab.asterisk import owner, wait_until
 from lab.box import Box
 from lab.desk import Desk, Line
 from lab.tree import LabError
@@ -192,7 +192,9 @@ def test_any_value_of_a_variable_comes_whole(agi: Box) -> None:
         got.append(await session.database_get("pbxdtest", "k"))
 
     async def run() -> None:
-        async with serving({"value": value}, listen=f"{agi.asterisk.address}:4574"):
+        async with serving(
+            {"value": value}, listen=f"{agi.asterisk.address}:4574", users=[str(owner(agi.asterisk.tree)[0])]
+        ):
             assert await asyncio.to_thread(dialled, agi, "value") == "OK"
 
     asyncio.run(run())
