@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pbxd.config.schema import Config
 
-State = Literal["kept", "broken", "not applicable"]
+State = Literal["kept", "warning", "broken", "not applicable"]  # warning: not kept whole, or not to be seen from here
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,14 @@ class Process:
     uid: int
     listening: tuple[str, ...] = ()  # TCP addresses, host:port
     connected: tuple[str, ...] = ()  # TCP addresses of other ends
-    udp: tuple[str, ...] = ()  # UDP addresses
+    groups: tuple[int, ...] = ()  # its own and its supplementary ones
+    powers: tuple[str, ...] = ()  # that let it past the rights of files: an id of root's, capabilities
+    udp: tuple[str, ...] = ()  # of what sends without a connection: UDP, UDP-Lite, raw; kind and address
+
+    @property
+    def networked(self) -> bool:
+        """Whether it holds any socket of the network."""
+        return bool(self.listening or self.connected or self.udp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +69,9 @@ class Evidence:
     config: Config
     enrolled: bool
     core: Process
-    link: Process | None
-    support: tuple[Process, ...]  # processes that hold sessions
+    links: tuple[Process, ...]  # all that are this box's link, by what they hold or how they were started
+    locked: bool  # whether some process says, by its lock, that it is this box's link
+    support: tuple[Process, ...]  # processes that hold sessions, or were left by one
     switched_off: bool  # by `pbxctl uplink off` or uplink.enabled
     eyes: str  # as whom the stores were tried: the link's user, or nobody
     opened: Mapping[str, str]  # store -> "" if the operating system refused, "absent", or what could be read
