@@ -17,6 +17,7 @@ CLASSES = (
 )  # of entries; what a session shows is class `support`, and goes up by the person's own eyes
 CARDS = re.compile(r"(^|[_.])(card|cvv|cvc|pan|iban|creditcard|card_number|expiry)([_.]|$)")
 HIDDEN = "some process holds the link's lock, and cannot be seen from here (another container?)"
+MOVE_THE_KEY = "Put the key elsewhere or encrypt the disk: docs/vault.md"
 Finding = tuple[State, list[str]]
 
 
@@ -275,12 +276,22 @@ def p13(seen: Evidence) -> Finding:
 
 
 def p14(seen: Evidence) -> Finding:
-    """Safe defaults, a doctor that tells, encryption at rest."""
+    """Safe defaults, a doctor that tells, encryption at rest: a stolen disk gives nothing."""
     wrong = [f"{name} is not encrypted" for name in seen.plain]
     if seen.config.comms.key_file.is_relative_to(seen.config.comms.folder):
-        wrong.append("comms.key_file lies in comms.folder: who steals the disk's store has its key")
-    faults = [f"the doctor: {one['check']}: {one['detail']}" for one in seen.findings if one["state"] == "fault"]
-    return _by(wrong, [f"{seen.objects} stored objects, all encrypted; the key lies elsewhere", *faults])
+        wrong.append("comms.key_file lies in comms.folder: who copies the store has its key")
+    if seen.theft is not None and seen.theft.risk == "taken":
+        wrong.append(f"who steals the disk can read the store: {seen.theft.detail}. {MOVE_THE_KEY}")
+    doubts = [f"{what}: encrypt the disk" for what in seen.clear]
+    if seen.theft is not None and seen.theft.risk == "unknown":
+        doubts.append(f"{seen.theft.detail}. {MOVE_THE_KEY}")
+    good = ["nothing is kept, and so there is nothing to steal"]
+    if seen.theft is not None:
+        good = [f"{seen.objects} stored objects, each begins as an encrypted file does", seen.theft.detail]
+    good += [f"the doctor: {one['check']}: {one['detail']}" for one in seen.findings if one["state"] == "fault"]
+    if doubts and not wrong:
+        return "warning", [*doubts, *good]
+    return _by([*wrong, *doubts] if wrong else (), good)
 
 
 CLAUSES: dict[str, Callable[[Evidence], Finding]] = {

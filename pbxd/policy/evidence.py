@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from pbxd.comms import theft
 from pbxd.config.load import load_with_notes
 from pbxd.config.schema import Config, keys, value_of
 from pbxd.errors import ControlError
@@ -61,6 +62,8 @@ def gather(told: dict[str, Any]) -> Evidence:
         tickets=tuple(_tickets(config, told["tickets"])),
         support_socket=(outbox / SUPPORT).exists(),
         audit=None if told["audit"] is None else tuple(told["audit"]),
+        theft=theft.risk(config.comms.folder, config.comms.key_file, credentials) if told["kept"] or objects else None,
+        clear=tuple(_clear(config)),
         objects=len(objects),
         plain=tuple(str(path) for path in objects if not _is_encrypted(path)),
         secrets_found=tuple(_secrets_found(config)),
@@ -121,6 +124,17 @@ def _tickets(config: Config, told: Iterable[dict[str, Any]]) -> Iterator[TicketF
             path = folder / f"{number:03}.cast"
             sessions.append((number, said.get(number, ""), measure(path)[1] if path.exists() else ""))
         yield TicketFacts(one["id"], one["state"], one["reason"], one["until"] - one["opened"], tuple(sessions))
+
+
+def _clear(config: Config) -> Iterator[str]:
+    """Where sound lies as it is, on a disk that is not encrypted, or may be not."""
+    for used, what, folder in (
+        (config.recording.enabled, "recordings of calls in progress", config.recording.spool),
+        (config.voicemail.enabled, "voice messages that are not archived", config.voicemail.spool),
+    ):
+        found = theft.lying(folder)
+        if used and not found.sealed and found.kind in ("disk", "unknown"):
+            yield f"{what} lie unencrypted in {found}"
 
 
 def _is_encrypted(path: Path) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pbxd.comms.theft import Theft
 from pbxd.config.schema import Config
 
 State = Literal["kept", "warning", "broken", "not applicable"]  # warning: not kept whole, or not to be seen from here
@@ -81,6 +82,8 @@ class Evidence:
     tickets: tuple[TicketFacts, ...] = ()
     support_socket: bool = False
     audit: tuple[str, ...] | None = None  # faults of the audit log; None where there is none
+    theft: Theft | None = None  # what a thief of the store's disk has; None where nothing is kept
+    clear: tuple[str, ...] = ()  # folders on a disk in which pbxd or Asterisk keep sound as it is
     objects: int = 0  # stored recordings, voicemail, chats
     plain: tuple[str, ...] = ()  # of those, what is not encrypted
     secrets_found: tuple[str, ...] = ()  # places in logs and in the ledger where a secret of the configuration stands

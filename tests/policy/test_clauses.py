@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pbxd.comms.theft import Theft
 from pbxd.config.schema import Config
 from pbxd.policy import clauses, ledger
 from pbxd.policy.facts import Evidence, LedgerFacts, Process, TicketFacts
@@ -240,3 +241,12 @@ def test_P14_what_is_stored_is_encrypted(good: Evidence, tmp_path: Path) -> None
     assert state(good, "P14", plain=("/comms/objects/ab/1.age",)) == "broken"
     inside = configured(good, comms={"folder": str(tmp_path), "key_file": str(tmp_path / "key")})
     assert state(good, "P14", config=inside) == "broken"
+
+
+def test_P14_a_stolen_disk_gives_nothing_only_if_the_key_is_not_on_it(good: Evidence) -> None:
+    assert state(good, "P14", theft=Theft("none", "another disk")) == "kept"
+    assert state(good, "P14", theft=Theft("taken", "the same disk")) == "broken"
+    assert state(good, "P14", theft=Theft("unknown", "no word")) == "warning"
+    assert state(good, "P14", theft=Theft("none", "another disk"), clear=("voice messages lie on sda",)) == "warning"
+    assert state(good, "P14", theft=Theft("taken", "the same disk"), clear=("voice messages lie on sda",)) == "broken"
+    assert state(good, "P14", theft=None, objects=0) == "kept"
