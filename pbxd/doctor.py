@@ -89,7 +89,7 @@ def communications(comms: dict[str, Any] | None, stored: dict[str, Any] | None, 
     """The store of communications, and what is on its way into it; nothing, where nothing is kept."""
     if comms is None:
         return []
-    return [_vault(comms, low)] + ([] if stored is None else [_stored(stored)])
+    return [_vault(comms, low), _theft(comms["theft"])] + ([] if stored is None else [_stored(stored)])
 
 
 def _vault(comms: dict[str, Any], low: int) -> Finding:
@@ -106,6 +106,14 @@ def _vault(comms: dict[str, Any], low: int) -> Finding:
         remedy = f"nobody can read them; delete {comms['folder']}/orphans when you know where they came from"
         return Finding("vault", "warning", f"{comms['orphans']} objects without a row were set aside", remedy)
     return ok("vault", f"{comms['folder']}, {comms['free'] / 1024**3:.1f} GiB free")
+
+
+def _theft(theft: dict[str, str]) -> Finding:
+    """What somebody has who steals the disk of the store."""
+    if theft["risk"] != "taken":
+        return ok("key", theft["detail"])
+    remedy = "put the key elsewhere or encrypt the disk, and keep a copy of the key: docs/vault.md"
+    return Finding("key", "warning", f"who steals the disk can read the store: {theft['detail']}", remedy)
 
 
 def _stored(stored: dict[str, Any]) -> Finding:

@@ -6,6 +6,7 @@ import grp
 import json
 import os
 import pwd
+import subprocess
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from lab.asterisk import wait_until
 from pbxd.cli.client import UnixConnection
+from pbxd.comms import theft
 from tests.conftest import reachable
 from tests.recording.spools import recording
 from tests.running import Running
@@ -131,6 +133,40 @@ def test_the_vault_is_looked_after(kept: Running, tmp_path: Path) -> None:
     metrics = kept.ctl("metrics").stdout
     assert "pbxd_recordings 2.0" in metrics
     assert "pbxd_comms_open 1.0" in metrics
+
+
+def test_the_key_comes_as_a_credential_as_systemd_gives_it(kept: Running, tmp_path: Path) -> None:
+    """docs/vault.md: encrypted, deleted from the disk, decrypted by systemd for each start."""
+    key, sealed, given = tmp_path / "keys" / "comms.key", tmp_path / "sealed", tmp_path / "credentials"
+    same = theft.judged(theft.lying(tmp_path), theft.lying(key)).risk
+    assert finding(kept, "key")["state"] == ("warning" if same == "taken" else "ok")
+    kept.kill()
+    environment = os.environ | {"SYSTEMD_CREDENTIAL_SECRET": str(tmp_path / "host-secret")}  # no TPM here
+    creds = ["systemd-creds", "--name=comms-key"]
+    subprocess.run(
+        [*creds, "--with-key=host", "encrypt", key, sealed], check=True, env=environment, capture_output=True
+    )
+    key.unlink()
+    given.mkdir()
+    subprocess.run([*creds, "decrypt", sealed, given / "comms-key"], check=True, env=environment, capture_output=True)
+    kept.start(CREDENTIALS_DIRECTORY=str(given))
+    wait_until(lambda: len(listed(kept)) == 2, "the store to be open again")
+    assert kept.ctl("vault", "verify").returncode == 0
+    assert not key.exists()
+    found = finding(kept, "key")
+    assert (found["state"], "systemd credential" in found["detail"]) == ("ok", True)
+    key.write_bytes((given / "comms-key").read_bytes())  # forgotten where it was
+    assert finding(kept, "key")["state"] == ("warning" if same == "taken" else "ok")
+    if os.geteuid() == 0 and same == "taken":
+        (clause,) = [one for one in json.loads(kept.ctl("policy", "verify", "--json").stdout) if one["clause"] == "P14"]
+        assert (clause["state"], "as well" in clause["evidence"][0]) == ("broken", True)
+
+
+def finding(running: Running, check: str) -> dict[str, str]:
+    """What the doctor says of something."""
+    (found,) = [one for one in json.loads(running.ctl("doctor", "--json").stdout) if one["check"] == check]
+    assert isinstance(found, dict)
+    return found
 
 
 def test_a_store_without_its_key_stops_nothing_else(kept: Running, tmp_path: Path) -> None:

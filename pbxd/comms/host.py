@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import structlog
 
 from pbxd.backoff import backoff
+from pbxd.comms import theft
 from pbxd.comms.people import SYSTEM, Directory
 from pbxd.comms.schema import Part
 from pbxd.comms.store import CommsSettings, Communications
@@ -107,4 +109,5 @@ class CommsHost:
             "erase_pending": vault is not None and vault.erase_pending,
             "orphans": 0 if vault is None else vault.orphans(),
             "missing": [] if recovered is None else recovered.missing,
+            "theft": asdict(theft.risk(folder, self._settings.key_file, self._settings.credentials)),
         }

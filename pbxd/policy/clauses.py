@@ -16,6 +16,8 @@ CLASSES = (
     "health",
 )  # of entries; what a session shows is class `support`, and goes up by the person's own eyes
 CARDS = re.compile(r"(^|[_.])(card|cvv|cvc|pan|iban|creditcard|card_number|expiry)([_.]|$)")
+HIDDEN = "some process holds the link's lock, and cannot be seen from here (another container?)"
+MOVE_THE_KEY = "Put the key elsewhere or encrypt the disk: docs/vault.md"
 Finding = tuple[State, list[str]]
 
 
@@ -70,8 +72,13 @@ def p3(seen: Evidence) -> Finding:
     wrong = [
         f"{seen.eyes} can read {store}: {what}" for store, what in seen.opened.items() if what not in ("", "absent")
     ]
-    if seen.link is not None and seen.link.uid in (seen.core.uid, 0):
-        wrong.append(f"the link (process {seen.link.pid}) runs as the user of pbxd, or as root")
+    for one in seen.links:
+        if one.uid in (seen.core.uid, 0):
+            wrong.append(f"the link (process {one.pid}) runs as the user of pbxd, or as root")
+        elif one.powers:
+            wrong.append(
+                f"the link (process {one.pid}) has {' and '.join(one.powers)}, and may get past the rights of files"
+            )
     if seen.control:
         wrong.append(f"the control socket answers {seen.eyes}: {seen.control}")
     refused = [store for store, what in seen.opened.items() if what == ""]
@@ -79,7 +86,7 @@ def p3(seen: Evidence) -> Finding:
     good = [f"tried as {seen.eyes}: refused by the operating system: {', '.join(refused) or 'none'}"]
     if absent:
         good.append(f"not there: {', '.join(absent)}")
-    return _by([*wrong, *seen.modes], good)
+    return _unless_hidden(seen, _by([*wrong, *seen.modes], good))
 
 
 def p4(seen: Evidence) -> Finding:
@@ -135,35 +142,49 @@ def p5(seen: Evidence) -> Finding:
     )
 
 
+def _unless_hidden(seen: Evidence, found: Finding) -> Finding:
+    """What was found of the link; no more than a warning if there is one that was not."""
+    if seen.links or not seen.locked or found[0] == "broken":
+        return found
+    return "warning", [f"{HIDDEN}: run this where it runs, as root of the machine", *found[1]]
+
+
 def p6(seen: Evidence) -> Finding:
     """No voice by the link: it has no UDP, and nothing of a call is near it."""
-    ours = [one for one in (seen.link, *seen.support) if one is not None]
-    wrong = [f"process {one.pid} has UDP sockets: {', '.join(one.udp)}" for one in ours if one.udp]
+    ours = (*seen.links, *seen.support)
+    wrong = [f"process {one.pid} has sockets that voice goes by: {', '.join(one.udp)}" for one in ours if one.udp]
     running = (
-        f"processes {', '.join(str(one.pid) for one in ours)} have no UDP socket"
+        f"processes {', '.join(str(one.pid) for one in ours)} have no UDP, UDP-Lite or raw socket now"
         if ours
-        else "no link and no session runs"
+        else "no link and no session runs now"
     )
-    return _by(wrong, [running, "no class of upload carries sound; calls are Asterisk's, which is another process"])
+    return _unless_hidden(seen, _by(wrong, [running, "no class of upload carries sound (P1 looks at the bodies)"]))
 
 
 def p7(seen: Evidence) -> Finding:
     """Outbound only, pinned, never before the enrolment."""
-    if seen.link is None:
+    if not seen.links and not seen.locked:
         return (
             ("kept", ["enrolled, and the link does not run now"])
             if seen.enrolled
             else ("not applicable", ["this box is not enrolled"])
         )
     wrong = []
-    if not seen.enrolled:
-        wrong.append(f"the link runs (process {seen.link.pid}), and this box is not enrolled")
-    if seen.link.listening:
-        wrong.append(f"the link listens on {', '.join(seen.link.listening)}")
+    for one in seen.links:
+        if not seen.enrolled:
+            wrong.append(f"the link runs (process {one.pid}), and this box is not enrolled")
+        if one.listening:
+            wrong.append(f"the link (process {one.pid}) listens on {', '.join(one.listening)}")
+    if len(seen.links) > 1:
+        wrong.append(f"{len(seen.links)} processes are the link: {_pids(seen)}")
     if not seen.config.uplink.host_keys:
         wrong.append("uplink.host_keys is empty: the hub is not pinned")
-    pinned = f"the hub is pinned by {len(seen.config.uplink.host_keys)} keys"
-    return _by(wrong, [f"the link (process {seen.link.pid}) listens on nothing", pinned])
+    pinned = f"the configuration pins the hub by {len(seen.config.uplink.host_keys)} keys"
+    return _unless_hidden(seen, _by(wrong, [f"the link (process {_pids(seen)}) listens on no TCP port now", pinned]))
+
+
+def _pids(seen: Evidence) -> str:
+    return ", ".join(str(one.pid) for one in seen.links) or "unknown"
 
 
 def p8(seen: Evidence) -> Finding:
@@ -171,11 +192,19 @@ def p8(seen: Evidence) -> Finding:
     if not seen.switched_off:
         return "kept", ["the link is allowed, as you configured; `pbxctl uplink off` ends it at once"]
     wrong = []
-    if seen.link is not None:
-        wrong.append(f"the uplink is off, and the link runs (process {seen.link.pid})")
-        if seen.link.connected:
-            wrong.append(f"it is connected to {', '.join(seen.link.connected)}")
-    return _by(wrong, ["the uplink is off: no link runs, so there is no connection and no look-up of a name"])
+    for one in seen.links:
+        wrong.append(f"the uplink is off, and the link runs (process {one.pid})")
+        if one.connected:
+            wrong.append(f"it is connected to {', '.join(one.connected)}")
+    if seen.locked and not seen.links:
+        wrong.append(f"the uplink is off, and {HIDDEN}")
+    return _by(
+        wrong,
+        [
+            "the uplink is off: nobody holds the link's lock, and no process was started as a link on the outbox",
+            "so there is no connection of a link, and no look-up of a name by one",
+        ],
+    )
 
 
 def p9(seen: Evidence) -> Finding:
@@ -247,12 +276,22 @@ def p13(seen: Evidence) -> Finding:
 
 
 def p14(seen: Evidence) -> Finding:
-    """Safe defaults, a doctor that tells, encryption at rest."""
+    """Safe defaults, a doctor that tells, encryption at rest: a stolen disk gives nothing."""
     wrong = [f"{name} is not encrypted" for name in seen.plain]
     if seen.config.comms.key_file.is_relative_to(seen.config.comms.folder):
-        wrong.append("comms.key_file lies in comms.folder: who steals the disk's store has its key")
-    faults = [f"the doctor: {one['check']}: {one['detail']}" for one in seen.findings if one["state"] == "fault"]
-    return _by(wrong, [f"{seen.objects} stored objects, all encrypted; the key lies elsewhere", *faults])
+        wrong.append("comms.key_file lies in comms.folder: who copies the store has its key")
+    if seen.theft is not None and seen.theft.risk == "taken":
+        wrong.append(f"who steals the disk can read the store: {seen.theft.detail}. {MOVE_THE_KEY}")
+    doubts = [f"{what}: encrypt the disk" for what in seen.clear]
+    if seen.theft is not None and seen.theft.risk == "unknown":
+        doubts.append(f"{seen.theft.detail}. {MOVE_THE_KEY}")
+    good = ["nothing is kept, and so there is nothing to steal"]
+    if seen.theft is not None:
+        good = [f"{seen.objects} stored objects, each begins as an encrypted file does", seen.theft.detail]
+    good += [f"the doctor: {one['check']}: {one['detail']}" for one in seen.findings if one["state"] == "fault"]
+    if doubts and not wrong:
+        return "warning", [*doubts, *good]
+    return _by([*wrong, *doubts] if wrong else (), good)
 
 
 CLAUSES: dict[str, Callable[[Evidence], Finding]] = {

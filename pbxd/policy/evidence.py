@@ -6,22 +6,24 @@ import contextlib
 import pwd
 import sqlite3
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
 
+from pbxd.comms import theft
 from pbxd.config.load import load_with_notes
 from pbxd.config.schema import Config, keys, value_of
 from pbxd.errors import ControlError
-from pbxd.policy import eyes, ledger, network
+from pbxd.policy import eyes, ledger, network, processes
 from pbxd.policy.facts import Evidence, Process, TicketFacts
 from pbxd.stats.engine import database_path
 from pbxd.uplink.enrolment import Enrolment
+from pbxd.uplink.link_status import link_status
 from pbxd.uplink.outbox import BODIES, ENABLED, LEDGER, OFF, SUPPORT
+from pbxd.uplink.results import FILE
 from pbxd.uplink.support.cast import measure
-from pbxd.uplink.support.family import parents
 
 NOBODY = "nobody"
 AGE = b"age-encryption.org/v1"
@@ -40,24 +42,28 @@ def gather(told: dict[str, Any]) -> Evidence:
     core = network.process(int(told["pid"]))
     if core is None:
         raise ControlError("pbxd is not running any more")
-    link = _link(config)
-    eyes_of = _eyes(config, link)
+    links = processes.links(outbox, config.uplink.state, core.pid, config.uplink.state / FILE)
+    eyes_of = _eyes(config, links)
+    groups = {group for one in links for group in one.groups}  # which the running ones were given beside the user's own
     objects = sorted((config.comms.folder / "objects").glob("*/*"))
     return Evidence(
         config=config,
         enrolled=enrolment is not None,
         core=core,
-        link=link,
-        support=tuple(_support(core.pid)),
+        links=tuple(links),
+        locked=link_status(config.uplink.state)["state"] != "none",
+        support=tuple(processes.sessions(core.pid, outbox / SUPPORT, [one["id"] for one in told["tickets"]])),
         switched_off=not config.uplink.enabled or (outbox / OFF).exists() or not (outbox / ENABLED).exists(),
         eyes=eyes_of,
-        opened=eyes.as_user(eyes_of, lambda: eyes.tried(stores(config, Path(told["config"])))),
+        opened=eyes.as_user(eyes_of, lambda: eyes.tried(stores(config, Path(told["config"]))), groups),
         modes=tuple(_open_to_all(config)),
-        control=eyes.as_user(eyes_of, lambda: {"": eyes.control(config.control.socket)})[""],
+        control=eyes.as_user(eyes_of, lambda: {"": eyes.control(config.control.socket)}, groups)[""],
         ledger=None if enrolment is None else ledger.facts(outbox, enrolment.ledger),
         tickets=tuple(_tickets(config, told["tickets"])),
         support_socket=(outbox / SUPPORT).exists(),
         audit=None if told["audit"] is None else tuple(told["audit"]),
+        theft=theft.risk(config.comms.folder, config.comms.key_file, credentials) if told["kept"] or objects else None,
+        clear=tuple(_clear(config)),
         objects=len(objects),
         plain=tuple(str(path) for path in objects if not _is_encrypted(path)),
         secrets_found=tuple(_secrets_found(config)),
@@ -67,28 +73,15 @@ def gather(told: dict[str, Any]) -> Evidence:
     )
 
 
-def _link(config: Config) -> Process | None:
-    """The link of this box."""
-    for pid in network.named("pbxd.uplink.link", str(config.uplink.outbox)):
-        if (found := network.process(pid)) is not None:
-            return found
-    return None
-
-
-def _support(core: int) -> Iterator[Process]:
-    """Processes with sessions that this pbxd started."""
-    table = parents()
-    for pid in network.named("pbxd.uplink.support"):
-        if table.get(pid, (0, ""))[0] == core and (found := network.process(pid)) is not None:
-            yield found
-
-
-def _eyes(config: Config, link: Process | None) -> str:
+def _eyes(config: Config, links: Sequence[Process]) -> str:
     """The link's user: that of the running one, else of the name that the unit gives it, else nobody."""
+    for one in links:
+        with contextlib.suppress(KeyError):
+            if one.uid:
+                return pwd.getpwuid(one.uid).pw_name
     for name in (config.uplink.group, NOBODY):
         with contextlib.suppress(KeyError):
-            found = pwd.getpwnam(name)
-            return pwd.getpwuid(link.uid).pw_name if link is not None and link.uid else found.pw_name
+            return pwd.getpwnam(name).pw_name
     raise ControlError("there is neither a user for the link nor nobody on this machine")
 
 
@@ -131,6 +124,17 @@ def _tickets(config: Config, told: Iterable[dict[str, Any]]) -> Iterator[TicketF
             path = folder / f"{number:03}.cast"
             sessions.append((number, said.get(number, ""), measure(path)[1] if path.exists() else ""))
         yield TicketFacts(one["id"], one["state"], one["reason"], one["until"] - one["opened"], tuple(sessions))
+
+
+def _clear(config: Config) -> Iterator[str]:
+    """Where sound lies as it is, on a disk that is not encrypted, or may be not."""
+    for used, what, folder in (
+        (config.recording.enabled, "recordings of calls in progress", config.recording.spool),
+        (config.voicemail.enabled, "voice messages that are not archived", config.voicemail.spool),
+    ):
+        found = theft.lying(folder)
+        if used and not found.sealed and found.kind in ("disk", "unknown"):
+            yield f"{what} lie unencrypted in {found}"
 
 
 def _is_encrypted(path: Path) -> bool:

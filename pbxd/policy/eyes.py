@@ -15,14 +15,14 @@ from pbxd.errors import ControlError
 ASK = b"GET /v1/status HTTP/1.1\r\nhost: pbxd\r\nconnection: close\r\n\r\n"
 
 
-def as_user(name: str, look: Callable[[], dict[str, str]]) -> dict[str, str]:
-    """What `look` says when it runs as this user, with its groups. ControlError if we may not become it."""
+def as_user(name: str, look: Callable[[], dict[str, str]], more: Iterable[int] = ()) -> dict[str, str]:
+    """What `look` says when it runs as this user, with its groups and some more. ControlError if we may not become it."""
     user = pwd.getpwnam(name)
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            os.initgroups(name, user.pw_gid)
+            os.setgroups(sorted({*os.getgrouplist(name, user.pw_gid), *more}))
             os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
             os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
             os.write(writing, json.dumps(look()).encode())

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pbxd.comms.theft import Theft
 from pbxd.config.schema import Config
 
-State = Literal["kept", "broken", "not applicable"]
+State = Literal["kept", "warning", "broken", "not applicable"]  # warning: not kept whole, or not to be seen from here
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,14 @@ class Process:
     uid: int
     listening: tuple[str, ...] = ()  # TCP addresses, host:port
     connected: tuple[str, ...] = ()  # TCP addresses of other ends
-    udp: tuple[str, ...] = ()  # UDP addresses
+    groups: tuple[int, ...] = ()  # its own and its supplementary ones
+    powers: tuple[str, ...] = ()  # that let it past the rights of files: an id of root's, capabilities
+    udp: tuple[str, ...] = ()  # of what sends without a connection: UDP, UDP-Lite, raw; kind and address
+
+    @property
+    def networked(self) -> bool:
+        """Whether it holds any socket of the network."""
+        return bool(self.listening or self.connected or self.udp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +70,9 @@ class Evidence:
     config: Config
     enrolled: bool
     core: Process
-    link: Process | None
-    support: tuple[Process, ...]  # processes that hold sessions
+    links: tuple[Process, ...]  # all that are this box's link, by what they hold or how they were started
+    locked: bool  # whether some process says, by its lock, that it is this box's link
+    support: tuple[Process, ...]  # processes that hold sessions, or were left by one
     switched_off: bool  # by `pbxctl uplink off` or uplink.enabled
     eyes: str  # as whom the stores were tried: the link's user, or nobody
     opened: Mapping[str, str]  # store -> "" if the operating system refused, "absent", or what could be read
@@ -73,6 +82,8 @@ class Evidence:
     tickets: tuple[TicketFacts, ...] = ()
     support_socket: bool = False
     audit: tuple[str, ...] | None = None  # faults of the audit log; None where there is none
+    theft: Theft | None = None  # what a thief of the store's disk has; None where nothing is kept
+    clear: tuple[str, ...] = ()  # folders on a disk in which pbxd or Asterisk keep sound as it is
     objects: int = 0  # stored recordings, voicemail, chats
     plain: tuple[str, ...] = ()  # of those, what is not encrypted
     secrets_found: tuple[str, ...] = ()  # places in logs and in the ledger where a secret of the configuration stands

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pbxd.comms.theft import Theft
 from pbxd.config.schema import Config
 from pbxd.policy import clauses, ledger
 from pbxd.policy.facts import Evidence, LedgerFacts, Process, TicketFacts
@@ -145,8 +146,8 @@ class TestP3:
         assert "stats.db: 16 bytes of it can be read" in evidence[0]
 
     def test_P3_a_link_of_pbxds_own_user_breaks_it(self, good: Evidence) -> None:
-        assert state(good, "P3", link=Process(2, 100)) == "broken"
-        assert state(good, "P3", link=Process(2, 0)) == "broken"
+        assert state(good, "P3", links=(Process(2, 100),)) == "broken"
+        assert state(good, "P3", links=(Process(2, 0),)) == "broken"
         assert state(good, "P3", control="HTTP/1.1 200 OK") == "broken"
         assert state(good, "P3", modes=("/comms has the mode 755",)) == "broken"
 
@@ -188,20 +189,20 @@ def test_P5_usage_is_told_in_buckets_only(good: Evidence) -> None:
 
 
 def test_P6_the_link_has_nothing_to_carry_voice_by(good: Evidence) -> None:
-    assert state(good, "P6", link=Process(2, 200, udp=("0.0.0.0:4000",))) == "broken"
+    assert state(good, "P6", links=(Process(2, 200, udp=("0.0.0.0:4000",)),)) == "broken"
     assert state(good, "P6", support=(Process(3, 100, udp=("0.0.0.0:4000",)),)) == "broken"
 
 
 def test_P7_outbound_pinned_and_enrolled(good: Evidence) -> None:
-    assert state(good, "P7", link=Process(2, 200, listening=("0.0.0.0:22",))) == "broken"
+    assert state(good, "P7", links=(Process(2, 200, listening=("0.0.0.0:22",)),)) == "broken"
     assert state(good, "P7", enrolled=False) == "broken"
     assert state(good, "P7", config=configured(good, uplink={"hub": None, "host_keys": []})) == "broken"
-    assert state(good, "P7", link=None, enrolled=False) == "not applicable"
+    assert state(good, "P7", links=(), locked=False, enrolled=False) == "not applicable"
 
 
 def test_P8_off_is_off(good: Evidence) -> None:
     assert state(good, "P8", switched_off=True) == "broken"
-    assert state(good, "P8", switched_off=True, link=None) == "kept"
+    assert state(good, "P8", switched_off=True, links=(), locked=False) == "kept"
 
 
 def test_P9_what_listens_does_so_here_only(good: Evidence) -> None:
@@ -240,3 +241,12 @@ def test_P14_what_is_stored_is_encrypted(good: Evidence, tmp_path: Path) -> None
     assert state(good, "P14", plain=("/comms/objects/ab/1.age",)) == "broken"
     inside = configured(good, comms={"folder": str(tmp_path), "key_file": str(tmp_path / "key")})
     assert state(good, "P14", config=inside) == "broken"
+
+
+def test_P14_a_stolen_disk_gives_nothing_only_if_the_key_is_not_on_it(good: Evidence) -> None:
+    assert state(good, "P14", theft=Theft("none", "another disk")) == "kept"
+    assert state(good, "P14", theft=Theft("taken", "the same disk")) == "broken"
+    assert state(good, "P14", theft=Theft("unknown", "no word")) == "warning"
+    assert state(good, "P14", theft=Theft("none", "another disk"), clear=("voice messages lie on sda",)) == "warning"
+    assert state(good, "P14", theft=Theft("taken", "the same disk"), clear=("voice messages lie on sda",)) == "broken"
+    assert state(good, "P14", theft=None, objects=0) == "kept"
