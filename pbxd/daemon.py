@@ -324,6 +324,10 @@ class Daemon:
         """Look for the usual faults."""
         return await overview.findings(self)
 
+    def doctor_words(self) -> frozenset[str]:
+        """Every word that is the doctor's own."""
+        return overview.doctor_words()
+
     def metrics(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return overview.exposition(self)

@@ -172,6 +172,9 @@ def support(status: dict[str, Any]) -> Finding:
         return Finding(
             "support", "fault", status["disputed"], "keep both; `pbxctl uplink verify` with a checkpoint from elsewhere"
         )
+    if status["alarm"]:
+        remedy = "`pbxctl policy verify` and `pbxctl uplink ledger` show more; what to do is in docs/support.md"
+        return Finding("support", "fault", status["alarm"], remedy)
     if status["open"] and not status["listening"]:
         remedy = "see pbxd's log; `pbxctl support end` ends the ticket"
         return Finding("support", "warning", f"ticket {status['ticket']} is open, and nobody can come in by it", remedy)

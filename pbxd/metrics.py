@@ -26,6 +26,7 @@ COUNTERS = {  # in the status -> name, help
     ("voice", "failed"): ("pbxd_voice_reports_failed", "those that could not be written"),
     ("agi", "faults"): ("pbxd_agi_faults", "FastAGI peers that broke the protocol"),
     ("support", "refused"): ("pbxd_support_refused", "certificates that were refused at the door of support"),
+    ("support", "alarms"): ("pbxd_support_alarms", "support tickets that were not what the ledger says of them"),
     ("support", "messages_refused"): ("pbxd_messages_refused", "messages of the vendor that were refused"),
     ("ami", "reconnects"): ("pbxd_ami_reconnects", "times that the AMI session was made again"),
 }

@@ -19,6 +19,7 @@ from pbxd.config.schema import Config
 from pbxd.ingest import Ingest
 from pbxd.reports.scheduler import Scheduler
 from pbxd.settings import zone_of
+from pbxd.spoken import words_of
 from pbxd.stats.engine import database_path
 from pbxd.stats.queries import Queries
 from pbxd.stats.writer import Writer
@@ -129,6 +130,11 @@ async def findings(parts: Parts) -> list[dict[str, str]]:
             doctor.clock(parts.ami.clock_offset, config.doctor.clock_offset),
         ]
     )
+
+
+def doctor_words() -> frozenset[str]:
+    """Every word that is the doctor's own: a finding's others are names, paths and errors."""
+    return words_of(doctor)
 
 
 def exposition(parts: Parts) -> bytes:

@@ -35,6 +35,8 @@ def seconds_of(text: str) -> float:
 
 def line(found: dict[str, Any]) -> str:
     """Support's status on one line."""
+    if found["alarm"]:
+        return f"ALARM: {found['alarm']}"
     if not found["open"]:
         waiting = found["proposals_waiting"]
         return "nobody can come in" + (f"; {waiting} proposed changes wait for your answer" if waiting else "")

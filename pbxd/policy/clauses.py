@@ -8,6 +8,8 @@ from ipaddress import ip_address
 
 from pbxd.config.schema import keys
 from pbxd.policy.facts import Evidence, State, TicketFacts, Verdict
+from pbxd.uplink.book import TICKET_ALARM, TICKET_ENDED, TICKET_OPENED
+from pbxd.uplink.support.agreement import SLACK, differs
 from pbxd.uplink.support.ticket import REASONS
 
 CLASSES = (
@@ -18,6 +20,7 @@ CLASSES = (
 CARDS = re.compile(r"(^|[_.])(card|cvv|cvc|pan|iban|creditcard|card_number|expiry)([_.]|$)")
 HIDDEN = "some process holds the link's lock, and cannot be seen from here (another container?)"
 MOVE_THE_KEY = "Put the key elsewhere or encrypt the disk: docs/vault.md"
+LONGEST = 7 * 86_400.0  # s that a ticket may ever have been open
 Finding = tuple[State, list[str]]
 
 
@@ -92,7 +95,8 @@ def p3(seen: Evidence) -> Finding:
 def p4(seen: Evidence) -> Finding:
     """No access without a ticket; each session recorded, its sum in the ledger."""
     opened = [one for one in seen.tickets if one.state == "open"]
-    wrong = [fault for one in seen.tickets for fault in _ticket_faults(one, seen)]
+    wrong = [fault for one in seen.tickets for fault in (*_ticket_faults(one, seen), *_session_faults(one, seen))]
+    wrong += _lost_tickets(seen)
     if not opened and seen.support:
         wrong.append(f"no ticket is open, and process {seen.support[0].pid} holds sessions")
     if not opened and seen.support_socket:
@@ -116,8 +120,31 @@ def p4(seen: Evidence) -> Finding:
 def _ticket_faults(ticket: TicketFacts, seen: Evidence) -> Iterable[str]:
     if ticket.reason not in REASONS:
         yield f"ticket {ticket.id} has the reason {ticket.reason}, which is none"
-    if not 0 < ticket.seconds <= 7 * 86_400:
-        yield f"ticket {ticket.id} is open for {ticket.seconds / 86_400:.0f} days: that is no limit"
+    longest = (
+        seen.config.uplink.support_longest + SLACK if ticket.state == "open" else LONGEST
+    )  # it may have been another one then
+    if not 0 < ticket.seconds <= longest:
+        yield f"ticket {ticket.id} is open for {ticket.seconds / 3600:.1f} h: that is longer than one may be"
+    if seen.ledger is None:
+        return
+    lines = {str(event["event"]): event for event in reversed(seen.ledger.events) if event.get("ticket") == ticket.id}
+    if wrong := differs(ticket.entered, lines.get(TICKET_OPENED)):
+        yield f"ticket {ticket.id} is not what the ledger says: {wrong}"
+    if ticket.state == "open" and TICKET_ENDED in lines:
+        yield f"ticket {ticket.id} is open, and the ledger says that it has ended: {lines[TICKET_ENDED].get('why')}"
+    if TICKET_ALARM in lines:
+        yield f"ticket {ticket.id} was ended by an alarm: {lines[TICKET_ALARM].get('why')}"
+
+
+def _lost_tickets(seen: Evidence) -> list[str]:
+    """Tickets with sessions of which the box has nothing but the ledger's lines."""
+    there = {one.id for one in seen.tickets}
+    begun = {str(line.get("ticket")) for line in (seen.ledger.events if seen.ledger is not None else ())
+             if line["event"] == "support-begin"}  # fmt: skip
+    return [f"ticket {name} had sessions by the ledger, and is not there any more" for name in sorted(begun - there)]
+
+
+def _session_faults(ticket: TicketFacts, seen: Evidence) -> Iterable[str]:
     entered = {
         (str(event.get("ticket")), event.get("session"), str(event.get("event"))): str(event.get("sha256", ""))
         for event in (seen.ledger.events if seen.ledger is not None else ())

@@ -7,6 +7,7 @@ import pwd
 import sqlite3
 import stat
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from pbxd.uplink.enrolment import Enrolment
 from pbxd.uplink.link_status import link_status
 from pbxd.uplink.outbox import BODIES, ENABLED, LEDGER, OFF, SUPPORT
 from pbxd.uplink.results import FILE
+from pbxd.uplink.support.agreement import entered
 from pbxd.uplink.support.cast import measure
+from pbxd.uplink.support.ticket import Ticket
 
 NOBODY = "nobody"
 AGE = b"age-encryption.org/v1"
@@ -123,7 +126,9 @@ def _tickets(config: Config, told: Iterable[dict[str, Any]]) -> Iterator[TicketF
         for number in begun:
             path = folder / f"{number:03}.cast"
             sessions.append((number, said.get(number, ""), measure(path)[1] if path.exists() else ""))
-        yield TicketFacts(one["id"], one["state"], one["reason"], one["until"] - one["opened"], tuple(sessions))
+        ticket = Ticket(**{field.name: one[field.name] for field in fields(Ticket)})
+        seconds = ticket.until - ticket.opened
+        yield TicketFacts(ticket.id, one["state"], ticket.reason, seconds, tuple(sessions), entered(ticket))
 
 
 def _clear(config: Config) -> Iterator[str]:

@@ -61,6 +61,7 @@ class TicketFacts:
     reason: str
     seconds: float  # that it was to be open
     sessions: tuple[tuple[int, str, str], ...]  # number, sum in the ticket's log, sum of the recording now ("" is none)
+    entered: Mapping[str, str] = field(default_factory=dict)  # as its line in the ledger has to be
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ destroyed    it never leaves; `begun`: it was being sent, so a part may have lef
 connection   a connection has ended: bytes of it on the wire, both ways
 message      a message came down
 switch       somebody switched something, and who
-support      a support session began or ended
+support      a support ticket was opened or ended, or a session of one
 
 queued ──intent──▶ begun ──sent──▶ sent
    │                 ├──rejected─▶ rejected ◀──rejected── sent (the hub looks at what it holds later)
@@ -42,6 +42,7 @@ from pbxd.uplink.vocabulary import (
 )
 
 LONGEST = 64 * 1024  # bytes of a line
+TICKET_OPENED, TICKET_ENDED, TICKET_ALARM = "ticket-opened", "ticket-ended", "ticket-alarm"  # events of support
 SLOTS = 400  # quarters of an hour of which it is remembered what was queued: four days
 
 
@@ -72,7 +73,7 @@ def truth(value: Any) -> None:  # noqa: ANN401 - JSON
 
 
 def facts(value: Any) -> None:  # noqa: ANN401 - JSON
-    """What is told of a support session: texts and whole numbers."""
+    """What is told of a support ticket or session: texts and whole numbers."""
     if not isinstance(value, dict):
         raise ValueError("an object")  # noqa: TRY004 - the one error of a Check
     for name, one in value.items():
@@ -151,6 +152,8 @@ class Book:
         self.switched = 0  # lines up to the last switch, itself included
         self.slots: dict[int, str] = {}  # the latest quarters of an hour that were queued -> SHA-256 of the body
         self.last: dict[str, Item] = {}  # the latest entry of each class
+        self.tickets: dict[str, Mapping[str, Any]] = {}  # every support ticket -> what was told of its opening
+        self.tickets_ended: dict[str, str] = {}  # those that have ended -> why
         self._states = bytearray()
         self._places = array("Q")  # where the line of each entry begins
 
@@ -183,6 +186,8 @@ class Book:
         elif what == "switch":
             self.switches[fields["name"]] = (fields["value"], fields["at"])
             self.switched = self.lines + 1
+        elif what == "support":
+            self._support(fields["event"], fields["facts"])
         self.folded = fields.get("result", self.folded)
         self.lines += 1
         self.bytes += length
@@ -200,6 +205,13 @@ class Book:
             self.slots[item.slot] = item.sha256
             while len(self.slots) > SLOTS:
                 del self.slots[next(iter(self.slots))]
+
+    def _support(self, event: str, facts: Mapping[str, Any]) -> None:
+        name = str(facts.get("ticket", ""))
+        if event == TICKET_OPENED:
+            self.tickets.setdefault(name, facts)  # the first counts: no later line makes a ticket longer
+        elif event == TICKET_ENDED:
+            self.tickets_ended.setdefault(name, str(facts.get("why", "")))
 
     def _step(self, what: str, number: int) -> None:
         after = STEPS[what].get(self.state(number)) if number < self.entries else None

@@ -7,14 +7,11 @@ narrow form of `bodies` is counted under `other`, so that sums stay right.
 from __future__ import annotations
 
 import base64
-import types
-import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal
-
-from pydantic.fields import FieldInfo
+from typing import Any
 
 from pbxd.config.schema import Config, keys, value_of
+from pbxd.config.shown import is_plain
 from pbxd.stats.layout import CALLS, EACH, EXTENSION, QUEUES, TRUNK, Layout, Row
 from pbxd.stats.outgoing import Quarter
 from pbxd.stats.question import ReportSettings
@@ -91,25 +88,6 @@ def _settings(settings: Config) -> tuple[dict[str, Any], dict[str, int]]:
         elif is_plain(info):
             values[key] = value
     return values, counts
-
-
-def is_plain(info: FieldInfo) -> bool:
-    """Whether a key's values are numbers, yes or no, or words of the schema. Text, paths, secrets and addresses are not."""
-    return all(_plain(one) for one in _alternatives(info.annotation))
-
-
-def _alternatives(annotation: Any) -> list[Any]:  # noqa: ANN401 - a type
-    """The kinds that a key's value may have."""
-    origin = typing.get_origin(annotation)
-    if origin in (typing.Union, types.UnionType):
-        return [one for part in typing.get_args(annotation) for one in _alternatives(part)]
-    if origin is typing.Annotated:
-        return _alternatives(typing.get_args(annotation)[0])
-    return [annotation]
-
-
-def _plain(kind: Any) -> bool:  # noqa: ANN401 - a type
-    return kind in (bool, int, float, type(None)) or typing.get_origin(kind) is Literal
 
 
 def health(content: Mapping[str, Any]) -> Entry:

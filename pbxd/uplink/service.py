@@ -38,6 +38,7 @@ STOPS = (
 HOW_TO_ENROL = "enrol: pbxctl uplink enrol TOKEN"
 log = structlog.get_logger("pbxd.uplink")
 T = TypeVar("T")
+Entered = tuple[Mapping[str, Mapping[str, Any]], Mapping[str, str]]  # openings by ticket; why those ended that have
 
 
 class UplinkService:
@@ -53,6 +54,7 @@ class UplinkService:
         self.tickets: Callable[[], Sequence[Mapping[str, Any]]] = list  # open ones, for the class config
         self.messages: Callable[[], Sequence[Mapping[str, Any]]] = list  # what became of messages down
         self._ledger: Ledger | None = None
+        self._there = asyncio.Event()  # set once the ledger is open
         self._lock = asyncio.Lock()  # one at a time with the ledger
         self._health_due = self._again_due = 0.0  # monotonic
         self._wake = asyncio.Event()
@@ -131,6 +133,7 @@ class UplinkService:
         try:
             async with self._lock:
                 self._ledger = await asyncio.to_thread(self._opened)
+                self._there.set()
         except UplinkError:
             self._forbid()  # of a ledger that was changed, or cannot be read, nothing leaves
             raise
@@ -266,8 +269,14 @@ class UplinkService:
         return await self._do(lambda ledger: self._destroy(ledger, lambda _: True, "pbxctl"))
 
     async def event(self, kind: str, facts: Mapping[str, Any]) -> None:
-        """Put down that a support session begins or ended. LedgerError if that is not on the disk."""
+        """Put down that a support ticket or session begins or ended. LedgerError if that is not on the disk."""
         await self._do(lambda ledger: ledger.append({"what": "support", "event": kind, "facts": dict(facts)}))
+
+    async def tickets_entered(self) -> Entered:
+        """What the ledger has of support tickets; waits until it is open."""
+        await self._there.wait()
+        book = self.ledger.book
+        return book.tickets, book.tickets_ended
 
     async def message(self, name: str, note: bytes) -> None:
         """Put down that a message came down."""
@@ -380,6 +389,7 @@ class UplinkService:
         async with self._lock:
             if self._ledger is None:
                 self._ledger = await asyncio.to_thread(self._opened)
+                self._there.set()
             ledger = self._ledger
 
             def keep() -> None:

@@ -165,10 +165,12 @@ class TestP4:
     def test_P4_access_without_a_ticket_breaks_it(self, good: Evidence) -> None:
         assert state(good, "P4", support=(Process(3, 100),)) == "broken"
         assert state(good, "P4", support_socket=True) == "broken"
-        ticket = TicketFacts("a" * 16, "open", "request", 3600.0, ((1, "sum", "sum"),))
+        opening = {"ticket": "a" * 16, "until": "2026-01-01T00:00:00Z"}
+        ticket = TicketFacts("a" * 16, "open", "request", 3600.0, ((1, "sum", "sum"),), opening)
         entered: list[dict[str, Any]] = [
             {"event": "support-begin", "ticket": "a" * 16, "session": 1},
             {"event": "support-end", "ticket": "a" * 16, "session": 1, "sha256": "sum"},
+            {"event": "ticket-opened", **opening},
         ]
         whole = LedgerFacts(2, (), events=tuple(entered))
         assert (
@@ -178,8 +180,24 @@ class TestP4:
         assert state(good, "P4", tickets=(ticket,)) == "broken"  # the ledger knows nothing of it
         assert state(good, "P4", tickets=(replace(ticket, reason="fun"),), ledger=whole) == "broken"
         assert state(good, "P4", tickets=(replace(ticket, seconds=1e9),), ledger=whole) == "broken"
-        other = LedgerFacts(2, (), events=(entered[0], {**entered[1], "sha256": "other"}))
+        other = LedgerFacts(2, (), events=(entered[0], {**entered[1], "sha256": "other"}, entered[2]))
         assert state(good, "P4", tickets=(ticket,), ledger=other) == "broken"
+
+        def said(*events: dict[str, Any], **changed: Any) -> str:
+            return state(
+                good, "P4", tickets=(replace(ticket, **changed),), ledger=LedgerFacts(2, (), events=(*entered, *events))
+            )
+
+        assert said() == "kept"
+        assert said(entered={**opening, "until": "2027-01-01T00:00:00Z"}) == "broken"  # the file was changed
+        assert said({**entered[2], "until": "2027-01-01T00:00:00Z"}) == "kept"  # the first line counts
+        assert said(seconds=9 * 3600.0) == "broken"  # longer than uplink.support_longest
+        ended = {"event": "ticket-ended", "ticket": "a" * 16, "why": "by root"}
+        assert said(ended) == "broken"
+        assert said(ended, state="ended", seconds=9 * 3600.0) == "kept"
+        assert said({"event": "ticket-alarm", "ticket": "a" * 16, "why": "changed"}, state="ended") == "broken"
+        assert state(good, "P4", ledger=whole) == "broken"  # its folder is gone
+        assert state(good, "P4", ledger=LedgerFacts(1, (), events=(entered[2],))) == "kept"  # nobody came in
 
 
 def test_P5_usage_is_told_in_buckets_only(good: Evidence) -> None:

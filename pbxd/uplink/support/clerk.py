@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Protocol
 
 from pbxd.config.overlay import Change, parse_value, printable
@@ -31,6 +31,9 @@ class Host(Protocol):
     async def doctor(self) -> list[dict[str, str]]:
         """Findings."""
 
+    def doctor_words(self) -> Collection[str]:
+        """Every word that is the doctor's own."""
+
     def metrics(self) -> bytes:
         """All metrics."""
 
@@ -58,7 +61,7 @@ class Clerk:
             return views.status(self.host.status())
 
         async def doctor() -> str:
-            return views.doctor(await self.host.doctor())
+            return views.doctor(await self.host.doctor(), self.host.doctor_words())
 
         async def metrics() -> str:
             return self.host.metrics().decode()
@@ -81,7 +84,8 @@ class Clerk:
         source = f"ticket {ticket.id}"
         if command.word == "proposals":
             own = [one for one in self._administration.proposals.all() if one.source == source]
-            return "\n".join(f"{one.id} {one.state} {one.why}".rstrip() for one in own) or "nothing was proposed"
+            paths = {one.id: ", ".join(change.path for change in one.changes) for one in own}
+            return "\n".join(f"{one.id} {one.state} {paths[one.id]}" for one in own) or "nothing was proposed"
         path, text, *reason = command.arguments
         try:
             change = Change(path, parse_value(text))
@@ -90,6 +94,8 @@ class Clerk:
         except (ConfigError, ValueError) as error:
             raise SupportError(f"propose: {error}") from error
         made = await self._administration.propose(source, person, printable(" ".join(reason))[:LONGEST_LINE], (change,))
-        if made.state != "asked":
-            raise SupportError(f"proposal {made.id} is {made.state}: {made.why}")
-        return f"proposal {made.id} waits for the customer's answer\n" + "\n".join(made.difference)
+        if made.state != "asked":  # why is for the customer to read: it may quote the configuration
+            raise SupportError(
+                f"proposal {made.id} is {made.state}; the customer sees why: pbxctl uplink proposal show {made.id}"
+            )
+        return f"proposal {made.id} waits for the customer's answer\n{views.change(self.host.config, (change,))}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,8 +17,10 @@ import structlog
 
 from pbxd.config.overlay import printable
 from pbxd.errors import SupportError, UplinkError
+from pbxd.uplink.book import TICKET_ALARM, TICKET_ENDED, TICKET_OPENED
 from pbxd.uplink.support import host_key
 from pbxd.uplink.support.admission import Admission, Refusal, admit
+from pbxd.uplink.support.agreement import entered, fault, too_long
 from pbxd.uplink.support.cast import measure
 from pbxd.uplink.support.certificate import read
 from pbxd.uplink.support.clerk import Clerk
@@ -47,6 +49,9 @@ class Ledger(Protocol):
     def switched_off(self) -> str:
         """Why the customer's word is that there is no uplink; empty if it is not."""
 
+    async def tickets_entered(self) -> tuple[Mapping[str, Mapping[str, Any]], Mapping[str, str]]:
+        """Openings of tickets by their ids, and why those have ended that have; once the ledger can be read."""
+
 
 class Desk:
     """Support on this box."""
@@ -72,19 +77,13 @@ class Desk:
         self._opened = asyncio.Event()  # set while a ticket is open
         self._deadline = 0.0  # monotonic
         self.refused = 0  # since the start
+        self.alarm = ""  # of a ticket that is not what the ledger says: the latest
+        self.alarms = 0  # how many since the start
 
     async def run(self) -> None:
         """Hold what was open when pbxd stopped; until cancelled, end what is over its time."""
-        tickets = await asyncio.to_thread(self.tickets.all)
-        for ticket in tickets.values():
-            for number in self._unfinished(ticket.id):
-                await self._finish(ticket.id, number, "pbxd stopped")
-        still = [ticket for ticket in tickets.values() if ticket.state(self._clock()) == "open"]
         try:
-            if still and (why := self._forbidden(still[-1].scope)):
-                await self._over(still[-1], why)
-            elif still:
-                await self._start(still[-1])
+            await self._take_up()
             while True:
                 await self._opened.wait()
                 await asyncio.sleep(LOOK)
@@ -93,21 +92,71 @@ class Desk:
             if self._hall is not None:
                 await asyncio.shield(self._hall.close())
 
-    async def review(self) -> None:
-        """End the ticket that may be open no longer: what the customer switches holds for it too. Nothing of it runs after that."""
+    async def _take_up(self) -> None:
+        """Go on with what was there when pbxd stopped: finish what is over; listen for an open ticket if the ledger has it so."""
+        openings, ends = await self._ledger.tickets_entered()  # without the ledger nobody comes in
         async with self._turn:
-            ticket = self._open
-            if ticket is not None and (why := self._why_over(ticket)):
-                await self._over(ticket, why)
+            tickets = await asyncio.to_thread(self.tickets.all)
+            for ticket in tickets.values():
+                if ticket.id != self._open_id:  # one that was opened meanwhile is not of before
+                    await self._go_on(ticket, openings.get(ticket.id), ends.get(ticket.id))
+            for name in sorted(set(openings) - set(ends) - set(tickets)):
+                await self._enter(TICKET_ENDED, name, "it is not on the disk")
 
-    def _why_over(self, ticket: Ticket) -> str:
-        """Its time is over by this machine's clock or, if that was set back, by the time since it was opened."""
-        if ticket.state(self._clock()) == "expired" or time.monotonic() >= self._deadline:
-            return "its time is over"
-        return self._forbidden(ticket.scope)
+    async def _go_on(self, ticket: Ticket, opening: Mapping[str, Any] | None, ended: str | None) -> None:
+        """The same for one ticket; `opening` and `ended` are the ledger's."""
+        for number in self._unfinished(ticket.id):
+            await self._finish(ticket.id, number, "pbxd stopped")
+        now, longest = self._clock(), self._host.config.uplink.support_longest
+        state, wrong = ticket.state(now), fault(ticket, opening, ended, now)
+        if state == "open" and (wrong := wrong or too_long(ticket, longest)):
+            await self._enter(TICKET_ALARM, ticket.id, wrong)
+            await self._over(ticket, wrong)
+        elif state == "open" and (why := self._forbidden(ticket.scope)):
+            await self._over(ticket, why)
+        elif state == "open" and self._open is None:
+            await self._start(ticket)
+        elif state != "open" and opening is not None and ended is None:
+            await self._enter(TICKET_ENDED, ticket.id, ticket.why or "its time is over")
+        if wrong:
+            self._warn(ticket.id, wrong)
+
+    async def review(self) -> None:
+        """End the ticket that may be open no longer; nothing of it runs after that.
+
+        Its time is over, by this machine's clock or, if that was set back, by the time since it was opened; the customer switched
+        something for which it may not be; it is longer than one may be by now; its file is not ours any more.
+        """
+        async with self._turn:
+            if (ticket := self._open) is None:
+                return
+            if ticket.state(self._clock()) == "expired" or time.monotonic() >= self._deadline:
+                await self._over(ticket, "its time is over")
+            elif why := self._forbidden(ticket.scope) or too_long(ticket, self._host.config.uplink.support_longest):
+                await self._over(ticket, why)
+            elif wrong := await self._changed(ticket):
+                self._warn(ticket.id, wrong)
+                await self._enter(TICKET_ALARM, ticket.id, wrong)
+                await self._over(ticket, wrong)
 
     def _forbidden(self, scope: str) -> str:
         return forbidden(scope, shell_allowed=self._host.config.uplink.allow_shell, off=self._ledger.switched_off)
+
+    async def _changed(self, ticket: Ticket) -> str:
+        """How the open ticket's file is not ours any more; empty if it is."""
+        try:
+            now = await asyncio.to_thread(self.tickets.find, ticket.id)
+        except UplinkError as error:
+            return f"its file is none any more: {error}"
+        if now.state(self._clock()) == "ended":
+            return "its file was changed: it says that the ticket has ended"
+        return fault(now, entered(ticket), None, self._clock())
+
+    def _warn(self, name: str, wrong: str) -> None:
+        """Raise the alarm."""
+        self.alarms += 1
+        self.alarm = f"ticket {name} does not count: {wrong}"
+        log.error("a support ticket is not what the ledger says of it", ticket=name, wrong=wrong)
 
     async def open(self, scope: str, reason: str, note: str, by: str, seconds: float) -> Ticket:
         """Open a ticket and listen for it. SupportError says why it cannot be."""
@@ -122,7 +171,13 @@ class Desk:
                 )
             if self._authority() is None:
                 raise SupportError("this box is not enrolled with a vendor: nobody could be let in")
-            ticket = await asyncio.to_thread(self.tickets.make, *named, note, by, seconds)
+            ticket = self.tickets.drawn(*named, note, by, seconds)
+            await self._ledger.event(TICKET_OPENED, entered(ticket))  # before there is anything that could be open
+            try:
+                await asyncio.to_thread(self.tickets.make, ticket)
+            except UplinkError:
+                await self._enter(TICKET_ENDED, ticket.id, "it could not be written")
+                raise
             await self._start(ticket)
             log.warning("a support ticket is open", ticket=ticket.id, scope=scope, reason=reason, by=by)
             return ticket
@@ -130,10 +185,12 @@ class Desk:
     async def end(self, name: str, by: str) -> Ticket:
         """End a ticket: nothing of it runs when this returns."""
         async with self._turn:
+            if self._open is not None and self._open.id == name:
+                return await self._over(self._open, f"by {by}")
             ticket = await asyncio.to_thread(self.tickets.find, name)
-            if self._open is None or self._open.id != name:
+            if ticket.state(self._clock()) != "open":
                 raise SupportError(f"ticket {name} is {ticket.state(self._clock())} already")
-            return await self._over(ticket, f"by {by}")
+            return await self._over(ticket, f"by {by}")  # it waits for the ledger
 
     def show(self, name: str) -> dict[str, Any]:
         """All that is known of a ticket: itself, how it stands, its log, its recordings."""
@@ -164,6 +221,8 @@ class Desk:
             "listening": self._hall is not None and self._hall.listening.is_set(),
             "sessions": len(self._sessions),
             "refused": self.refused,
+            "alarm": self.alarm,
+            "alarms": self.alarms,
         }
 
     def told(self) -> list[dict[str, str]]:
@@ -195,17 +254,30 @@ class Desk:
 
     async def _over(self, ticket: Ticket, why: str) -> Ticket:
         """End it: first everything that runs, then what is written of it."""
+        if ticket.id == self._open_id:
+            await self._empty(ticket, why)
+        expired = ticket.state(self._clock()) == "expired"
+        ended = ticket if expired else await asyncio.to_thread(self.tickets.end, ticket, why)
+        self.tickets.log(ticket.id, "ended", why=why)
+        await self._enter(TICKET_ENDED, ticket.id, why)
+        log.warning("a support ticket has ended", ticket=ticket.id, why=why)
+        return ended
+
+    async def _empty(self, ticket: Ticket, why: str) -> None:
+        """Nobody is let in any more, and nothing of the ticket runs."""
         hall, self._open, self._hall = self._hall, None, None
         self._opened.clear()
         if hall is not None:
             await hall.close()
         for number in list(self._sessions):
             await self._finish(ticket.id, number, f"the ticket ended: {why}")
-        expired = ticket.state(self._clock()) == "expired"
-        ended = ticket if expired else await asyncio.to_thread(self.tickets.end, ticket, why)
-        self.tickets.log(ticket.id, "ended", why=why)
-        log.warning("a support ticket has ended", ticket=ticket.id, why=why)
-        return ended
+
+    async def _enter(self, event: str, name: str, why: str) -> None:
+        """What became of a ticket into the ledger; an end that cannot be entered now is entered at the next start."""
+        try:
+            await self._ledger.event(event, {"ticket": name, "why": printable(why)})
+        except UplinkError as error:
+            log.error("a line about a ticket cannot be entered", line=event, ticket=name, why=why, error=str(error))
 
     async def _answer(self, what: str, facts: dict[str, Any]) -> dict[str, Any]:
         """What the process with the sessions asks."""

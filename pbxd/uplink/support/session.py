@@ -19,7 +19,7 @@ from pbxd.uplink.support.words import Lines, Prompt, Unknown, understand
 
 log = logging.getLogger("pbxd.uplink.support")
 PROMPT = b"pbxd> "
-MOST_EARLY = 64 * 1024  # bytes that are kept until the recording has begun
+MOST_EARLY = 64 * 1024  # bytes typed before the recording has begun from which on the person has to wait
 WAITING = 64  # lines typed ahead; more are refused
 NO_RECORDING = 74  # exit status: EX_IOERR of sysexits.h
 
@@ -40,7 +40,8 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._queue: asyncio.Queue[str] = asyncio.Queue(WAITING)
         self._task: asyncio.Task[None] | None = None
         self._why = "the person left"
-        self._early, self._early_end = bytearray(), False  # what the person said before the recording had begun
+        self._ready = False  # what the person types can be taken
+        self._early, self._early_end = bytearray(), False  # what the person said before
 
     def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
         """The channel is open."""
@@ -72,8 +73,10 @@ class Session(asyncssh.SSHServerSession[bytes]):
         """What the person typed."""
         if self._command is not None:
             return
-        if self._cast is None:
-            self._early += data[: MOST_EARLY - len(self._early)]
+        if not self._ready or self._cast is None:
+            self._early += data
+            if len(self._early) > MOST_EARLY and self._chan is not None:
+                self._chan.pause_reading()
             return
         try:
             self._typed(self._cast, data)
@@ -99,12 +102,14 @@ class Session(asyncssh.SSHServerSession[bytes]):
 
     def eof_received(self) -> bool:
         """The person says no more; what was said is still answered."""
-        if self._cast is None:
+        if not self._ready or self._cast is None:
             self._early_end = True
             return True
         for line in self._lines.ended():
             self._say(line)
-        if self._shell is None and self._command is None:
+        if self._shell is not None:
+            self._shell.end_input()
+        elif self._command is None:
             self._say("exit")
         return True
 
@@ -163,8 +168,15 @@ class Session(asyncssh.SSHServerSession[bytes]):
             "env": {"TERM": self._term or "dumb"},
         }
         self._cast = Cast(Path(begun["path"]), header)
-        if self._early:
+
+    def _take_early(self) -> None:
+        """Whoever takes what is typed is there: the shell, or the prompt. RecordingStopped if it cannot be recorded."""
+        self._ready = True
+        if self._early and self._cast is not None and self._command is None:
             self._typed(self._cast, bytes(self._early))
+        self._early.clear()
+        if self._chan is not None:
+            self._chan.resume_reading()
         if self._early_end:
             self.eof_received()
 
@@ -177,6 +189,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
             self._show(
                 b"pbxd support session. It is recorded, and can be watched and ended. `help` says what there is.\r\n"
             )
+        self._take_early()
         while True:
             if self._term is not None:
                 self._show(PROMPT)
@@ -201,6 +214,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
                 exit_with(NO_RECORDING)
 
         self._shell = Shell(self._ticket, self._term or "dumb", self._size, shown, exit_with)
+        self._take_early()
         return await ended
 
     async def _answer(self, line: str) -> int:

@@ -20,6 +20,7 @@ PIECE = 32 * 1024  # bytes of output that are recorded and shown at a time
 LARGEST_INPUT = (
     256 * 1024
 )  # bytes typed and not yet taken by the terminal; what is more is thrown away, as a terminal does
+END_OF_INPUT, AGAIN = b"\x04", 1.0  # as a terminal says it; s until it is said again
 PROGRAMS = (Path("/bin/bash"), Path("/bin/sh"))
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -68,6 +69,12 @@ class Shell:
         """Hand on what the person typed."""
         self._input += data[: LARGEST_INPUT - len(self._input)]
         self._writable()
+
+    def end_input(self) -> None:
+        """The person says no more. It is said until the shell ends: one that has not begun to read its lines loses it."""
+        if self._master >= 0:
+            self.type(END_OF_INPUT)
+            self._loop.call_later(AGAIN, self.end_input)
 
     def resize(self, width: int, height: int) -> None:
         """The person's terminal has this size, in characters."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
@@ -19,9 +20,11 @@ REASONS: dict[Reason, str] = {  # docs/privacy.md, P4: there is no other reason
 }
 ID = re.compile(r"[0-9a-f]{16}")
 LONGEST_NOTE = 500  # characters
+LAST = 253_402_300_799.0  # the last second of the calendar, since the epoch
 SHELL_WARNING = (
     "THIS SHELL RUNS AS PBXD'S OWN USER. WHO USES IT CAN SEE ALL COMMUNICATIONS ON THIS BOX: "
-    "RECORDINGS, VOICEMAIL, CHATS, CALLERS' NUMBERS AND NAMES."
+    "RECORDINGS, VOICEMAIL, CHATS, CALLERS' NUMBERS AND NAMES; AND CAN DO ALL THAT PBXD CAN: STOP IT, CHANGE ITS FILES, ITS "
+    "LEDGER AND THE RECORDING OF THIS SESSION. WHAT TELLS OF THAT IS ONLY WHAT HAS LEFT THIS BOX: CHECKPOINTS OF THE LEDGER."
 )
 
 
@@ -57,7 +60,17 @@ def from_json(value: dict[str, Any]) -> Ticket:
         raise SupportError("a ticket's file has other fields than a ticket")
     if value["scope"] not in SCOPES or value["reason"] not in REASONS:
         raise SupportError(f"the ticket {value['id']} has a scope or a reason that there is not")
+    if not all(_is_time(value[name]) for name in ("opened", "until")):
+        raise SupportError(f"the ticket {value['id']} has a time that is none")
+    if not (value["ended"] is None or _is_time(value["ended"])):
+        raise SupportError(f"the ticket {value['id']} has an end that is no time")
+    if not all(isinstance(value[name], str) for name in ("note", "by", "why")):
+        raise SupportError(f"the ticket {value['id']} has a text that is none")
     return Ticket(**value)
+
+
+def _is_time(value: Any) -> bool:  # noqa: ANN401 - JSON
+    return isinstance(value, int | float) and math.isfinite(value) and 0 <= value <= LAST
 
 
 def checked(

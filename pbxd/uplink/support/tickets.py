@@ -14,6 +14,7 @@ from pbxd.uplink.files import append_line, lines_of, make_folder, read_json, wri
 from pbxd.uplink.support.cast import SUFFIX
 from pbxd.uplink.support.ticket import ID, Reason, Scope, Ticket, as_json, from_json
 
+FILE = "ticket.json"
 MARK = "open"  # a file that is there while a ticket may be open: to take it away needs no room on the disk
 
 
@@ -28,8 +29,14 @@ class Tickets:
         """Each by its id, the oldest first. UplinkError if one cannot be read."""
         if not self.folder.is_dir():
             return {}
-        found = [self._as_it_stands(from_json(read_json(path))) for path in self.folder.glob("*/ticket.json")]
+        found = [self._read(path) for path in self.folder.glob(f"*/{FILE}")]
         return {one.id: one for one in sorted(found, key=lambda one: (one.opened, one.id))}
+
+    def _read(self, path: Path) -> Ticket:
+        value = read_json(path)
+        if not isinstance(value, dict) or value.get("id") != path.parent.name:
+            raise SupportError(f"{path} is not the file of the ticket {path.parent.name[:40]}")
+        return self._as_it_stands(from_json(value))
 
     def _as_it_stands(self, ticket: Ticket) -> Ticket:
         """A ticket whose mark is gone is over, whatever else could be written of it."""
@@ -39,21 +46,24 @@ class Tickets:
 
     def find(self, name: str) -> Ticket:
         """One by its id. SupportError if there is none such."""
-        found = self.all().get(name)
-        if found is None:
+        path = self.folder / name / FILE
+        if not ID.fullmatch(name) or not path.exists():
             raise SupportError(f"there is no ticket {name[:40]}; `pbxctl support list` lists them")
-        return found
+        return self._read(path)
 
-    def make(self, scope: Scope, reason: Reason, note: str, by: str, seconds: float) -> Ticket:
-        """A new one, open from now on. UplinkError if it cannot be written: then there is none."""
+    def drawn(self, scope: Scope, reason: Reason, note: str, by: str, seconds: float) -> Ticket:
+        """A new one, from now on, of which nothing is written yet."""
         now = self._clock()
-        ticket = Ticket(secrets.token_hex(8), scope, reason, note, by, now, now + seconds)
+        return Ticket(secrets.token_hex(8), scope, reason, note, by, now, now + seconds)
+
+    def make(self, ticket: Ticket) -> None:
+        """Write a new one. UplinkError if it cannot be written: then there is none."""
         make_folder(self.folder)
         make_folder(self.folder / ticket.id)
         write_whole(self.folder / ticket.id / MARK, "")
         self._write(ticket)
-        self.log(ticket.id, "opened", by=by, scope=scope, reason=reason, until=ticket.until, note=note)
-        return ticket
+        told = {name: getattr(ticket, name) for name in ("by", "scope", "reason", "until", "note")}
+        self.log(ticket.id, "opened", **told)
 
     def end(self, ticket: Ticket, why: str) -> Ticket:
         """It is not open any more, also if nothing more can be written. UplinkError if it could not be."""
@@ -63,7 +73,7 @@ class Tickets:
         return ended
 
     def _write(self, ticket: Ticket) -> None:
-        write_whole(self.folder / ticket.id / "ticket.json", json.dumps(as_json(ticket), ensure_ascii=False, indent=1))
+        write_whole(self.folder / ticket.id / FILE, json.dumps(as_json(ticket), ensure_ascii=False, indent=1))
 
     def log(self, name: str, event: str, **facts: Any) -> None:  # noqa: ANN401 - JSON
         """Add a line to a ticket's log, on the disk when this returns."""

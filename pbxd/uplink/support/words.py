@@ -14,7 +14,7 @@ LOOKING = {
     "doctor": "what is wrong on this box, and the remedy",
     "metrics": "all metrics, in Prometheus' text format",
     "live": "how many calls are in progress, queues and endpoints; no numbers and no names",
-    "config": "the configuration in force, without secrets and without people: config, or config KEY",
+    "config": "the configuration in force, where it is plain: no secrets, people, numbers, addresses, paths: config, or config KEY",
     "exit": "end the session",
 }
 CHANGING = {

@@ -17,13 +17,14 @@ NOW = 1_800_000_000.0
 
 def test_a_ticket_is_over_when_its_mark_is_gone(tmp_path: Path) -> None:
     tickets = Tickets(tmp_path, lambda: NOW)
-    made = tickets.make("diagnose", "request", "a note", "root", 60.0)
+    made, again = (tickets.drawn("diagnose", "request", note, "root", 60.0) for note in ("a note", ""))
+    tickets.make(made)
     assert tickets.find(made.id) == made
     assert made.state(NOW) == "open"
     assert made.state(NOW + 60) == "expired"
     (tmp_path / "tickets" / made.id / MARK).unlink()  # all that could be done on a full disk
     assert tickets.find(made.id).state(NOW) == "ended"
-    again = tickets.make("diagnose", "request", "", "root", 60.0)
+    tickets.make(again)
     assert tickets.end(again, "by root").state(NOW) == "ended"
     assert tickets.find(again.id).why == "by root"
     with pytest.raises(SupportError):
