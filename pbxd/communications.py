@@ -59,13 +59,18 @@ class CommunicationServices:
         self.chat = self.agi.services.chat = self._chat()
         self.voicemail = self._voicemail()
 
+    @property
+    def people(self) -> Directory:
+        """Those that the configuration in force names."""
+        return Directory(self.config.people)
+
     def sources(self) -> dict[str, Source | None]:
         """The stores that a request for access to one's data is answered from; None for those that are off."""
         from pbxd.chat.handover import ChatsOf  # noqa: PLC0415
         from pbxd.recording.handover import RecordingsOf  # noqa: PLC0415
         from pbxd.voicemail.handover import VoicemailOf  # noqa: PLC0415
 
-        people, recordings, voicemail, chat = Directory(self.config.people), self.recordings, self.voicemail, self.chat
+        people, recordings, voicemail, chat = self.people, self.recordings, self.voicemail, self.chat
         return {
             "recordings": None if recordings is None else RecordingsOf(recordings.library),
             "voicemail": None if voicemail is None else VoicemailOf(voicemail.mailboxes, people),
@@ -173,7 +178,7 @@ class CommunicationServices:
 
         return CommsHost(
             comms_settings(self.config, self._credentials),
-            lambda: Directory(self.config.people),
+            lambda: self.people,
             lambda: self.config.comms.keep_audit,
             [CATALOGUE, VOICEMAIL, CHAT],
         )

@@ -316,9 +316,14 @@ class Daemon:
         """State of every part, read from the parts."""
         return overview.status(self)
 
-    def live(self) -> dict[str, Any]:
-        """Calls in progress, queues and endpoints."""
-        return overview.live(self.live_state)
+    def live(self, numbers: frozenset[str] | None = None, teams: frozenset[str] = frozenset()) -> dict[str, Any]:
+        """Calls in progress, queues and endpoints; with `numbers` those of these extensions, and of the queues of `teams`."""
+        found = overview.live(self.live_state)
+        return (
+            found
+            if numbers is None
+            else overview.narrowed(found, self.live_state, site_of(self.config), numbers, teams)
+        )
 
     async def doctor(self) -> list[dict[str, str]]:
         """Look for the usual faults."""

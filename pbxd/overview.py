@@ -106,6 +106,29 @@ def live(state: LiveState) -> dict[str, Any]:
     return {"calls": calls, "queues": queues, "endpoints": dict(state.endpoints)}
 
 
+def narrowed(
+    live: dict[str, Any], state: LiveState, site: Site, numbers: frozenset[str], teams: frozenset[str]
+) -> dict[str, Any]:
+    """Of `live` what concerns these extensions, and the queues that are called as these teams."""
+
+    def concerns(uniqueid: str) -> bool:
+        channel = state.channels.get(uniqueid)
+        if channel is None:
+            return False
+        endpoint = channel.name.rpartition("-")[0]
+        return channel.queue in teams or (not site.is_trunk(endpoint) and site.number_of(endpoint, "") in numbers)
+
+    return {
+        "calls": [call for call in live["calls"] if any(map(concerns, call["channels"]))],
+        "queues": [queue for queue in live["queues"] if queue["name"] in teams],
+        "endpoints": {
+            name: reach
+            for name, reach in live["endpoints"].items()
+            if not site.is_trunk(f"PJSIP/{name}") and site.number_of(f"PJSIP/{name}", "") in numbers
+        },
+    }
+
+
 def trunks(state: LiveState, site: Site) -> dict[str, str]:
     """Endpoint -> reachable, unreachable or unknown, of each trunk."""
     return {name: reach for name, reach in state.endpoints.items() if site.is_trunk(f"PJSIP/{name}")}

@@ -104,11 +104,12 @@ class Client:
             ) from error
         except (OSError, http.client.HTTPException) as error:
             raise ControlError(f"the daemon at {self.path} did not answer: {error}") from error
-        if response.status == http.client.FORBIDDEN:
+        if response.status == http.client.OK:
+            return response
+        said = response.read()
+        if response.status == http.client.FORBIDDEN and not said:  # it was not even let in
             raise ControlError(f"{self.path} may not be used by you: use sudo, or join the group of control.group")
-        if response.status != http.client.OK:
-            raise ControlError(_reason(response.read()))
-        return response
+        raise ControlError(_reason(said))
 
 
 def _reason(answer: bytes) -> str:

@@ -82,7 +82,12 @@ def status(context: typer.Context, as_json: Json = False) -> None:
 
 
 def status_lines(found: dict[str, Any]) -> list[str]:
-    """The status as text: a line a part."""
+    """The status as text: a line a part. Who does not look after the box gets the short one."""
+    if found.get("short"):
+        ami = found["ami"]
+        link = f"connected, Asterisk {ami['asterisk']}" if ami["connected"] else ami["state"]
+        first = f"pbxd {found['version']} on {found['site']}, {found['state']}, up {found['uptime']:.0f} s"
+        return [first, f"ami      {link}", f"live     {found['live']['calls']} calls"]
     ami, journal, live, store, disk = (found[part] for part in ("ami", "journal", "live", "store", "disk"))
     link = (
         f"connected to {ami['peer']}, Asterisk {ami['asterisk']}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO, Protocol
 
@@ -18,7 +18,8 @@ from pbxd.errors import CommsError
 
 CHUNK = 256 * 1024  # bytes that are given out at a time
 NOTE = (
-    "All that this box keeps of what the person said, left and wrote: a folder for each store with an index.json of its own, "
+    "All that this box keeps of what the person said, left and wrote, but for what not_in_it names, with the reason: "
+    "a folder for each store with an index.json of its own, "
     "and who did what with it (audit.jsonl). Times are UTC; whole numbers are microseconds since 1970."
 )
 
@@ -39,6 +40,7 @@ class Granted:
 
     files: AsyncIterator[File]
     concerns: Callable[[Entry], bool]  # whether a row of the audit log is about the person's own in this store
+    missing: Sequence[Mapping[str, Any]] = ()  # what is there and could not be put in: which, when, why
 
 
 class Source(Protocol):
@@ -59,24 +61,25 @@ async def all_of(
     person = store.access.people.by_name(name)
     if person is None:
         raise CommsError(f"`people` names nobody {name}")
-    granted = [await source.grant(who, person) for source in sources.values() if source is not None]
+    granted = {name: await source.grant(who, person) for name, source in sources.items() if source is not None}
     off = sorted(name for name, source in sources.items() if source is None)
     return _files(store, who, person, granted, off)
 
 
 async def _files(
-    store: Communications, who: Person, person: Person, granted: list[Granted], off: list[str]
+    store: Communications, who: Person, person: Person, granted: Mapping[str, Granted], off: list[str]
 ) -> AsyncIterator[File]:
     now = int(store.vault.clock() * 1_000_000)
     said = {
         "of": person.name, "full_name": person.full_name, "extensions": sorted(person.extensions),
-        "mailboxes": sorted(person.mailboxes), "made": now, "by": who.name, "switched_off_not_looked_at": off, "note": NOTE,
+        "mailboxes": sorted(person.mailboxes), "made": now, "by": who.name, "switched_off_not_looked_at": off,
+        "not_in_it": {name: list(one.missing) for name, one in granted.items() if one.missing}, "note": NOTE,
     }  # fmt: skip
     yield whole("request.json", now, as_json(said))
-    for one in granted:
+    for one in granted.values():
         async for file in one.files:
             yield file
-    yield File("audit.jsonl", now, _rows(store, person, granted))
+    yield File("audit.jsonl", now, _rows(store, person, list(granted.values())))
 
 
 async def _rows(store: Communications, person: Person, granted: list[Granted]) -> AsyncIterator[bytes]:

@@ -11,8 +11,12 @@ from pbxd.config.people import PersonEntry
 Role = Literal["user", "supervisor", "admin", "auditor", "root", "system", "nobody"]
 Kind = Literal["recording", "voicemail", "chat", "person", "audit", "vault"]  # person: all that is kept of one
 # see: that it is there, and its facts. export: content and facts of all that concerns a person. run: verify, rekey, status.
+# start, stop, pause, resume: the recording of a call in progress.
 # change, of a mailbox: mark, move and archive messages, set greetings. send: forward them; write in a chat.
-Action = Literal["see", "play", "download", "export", "delete", "hold", "release", "send", "change", "run"]
+Action = Literal[
+    "see", "play", "download", "export", "delete", "hold", "release", "send", "change", "run",
+    "start", "stop", "pause", "resume",
+]  # fmt: skip
 CONTENT: frozenset[Action] = frozenset({"play", "download", "export"})
 
 
@@ -54,7 +58,7 @@ class Decision:
 ALL: frozenset[Action] = frozenset(get_args(Action))
 NONE: frozenset[Action] = frozenset()
 OWN: dict[Kind, frozenset[Action]] = {  # what people may do with their own; nobody is an owner of audit and vault
-    "recording": frozenset({"see", "play", "download", "export"}),
+    "recording": frozenset({"see", "play", "download", "export", "start", "pause", "resume"}),
     "voicemail": frozenset({"see", "play", "download", "export", "delete", "send", "change"}),
     "chat": frozenset({"see", "play", "download", "export", "delete", "send"}),
     "person": frozenset({"export"}),
@@ -65,7 +69,7 @@ TEAM: dict[Kind, frozenset[Action]] = {  # what supervisors may do with their te
 }
 OFFICE: dict[Role, dict[Kind, frozenset[Action]]] = {  # what comes with the role, whoever's it is
     "admin": {
-        "recording": frozenset({"see", "delete", "hold", "release"}),
+        "recording": frozenset({"see", "delete", "hold", "release", "start", "stop", "pause", "resume"}),
         "voicemail": frozenset({"see", "delete", "hold", "release", "change"}),
         "chat": frozenset({"see", "delete", "hold", "release"}),
         "vault": frozenset({"see", "run"}),
@@ -138,6 +142,10 @@ class Directory:
             return ROOT
         name = self._logins.get(login)
         return self._people[name] if name is not None else Person(login, "nobody")
+
+    def numbers(self, teams: frozenset[str]) -> frozenset[str]:
+        """The extensions of the people of these teams."""
+        return frozenset().union(*(person.extensions for person in self._people.values() if person.teams & teams))
 
     def owners(self, extensions: Iterable[str] = (), mailbox: str = "") -> tuple[frozenset[str], frozenset[str]]:
         """The names of those whose extensions or mailbox these are, and their teams: `Thing.owners` and `Thing.teams`.

@@ -7,13 +7,18 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from pbxd.calls.record import as_json
+from pbxd.comms.people import Directory
 from pbxd.control import agi, chat, people, recorder, recordings, support, uplink, vault, voicemail
+from pbxd.control.door import Door, asked_of
 from pbxd.control.listing import lines, listing
+from pbxd.control.roles import OWNERS, reads_all
+from pbxd.control.views import short, verdicts
 from pbxd.errors import ConfigError, ControlError, OutOfStep, PbxdError
 from pbxd.importing import ImportBatch
 from pbxd.reports.table import as_json as report_json
@@ -39,6 +44,10 @@ class Communications(
 ):
     """The services of what people say, leave and write."""
 
+    @property
+    def people(self) -> Directory:
+        """Those that the configuration in force names."""
+
 
 class Subject(support.Subject, uplink.Subject, Protocol):
     """What the API tells of and acts on: the daemon."""
@@ -56,8 +65,8 @@ class Subject(support.Subject, uplink.Subject, Protocol):
     def status(self) -> dict[str, Any]:
         """State of every part, as `pbxctl status` shows it."""
 
-    def live(self) -> dict[str, Any]:
-        """Calls in progress, queues and endpoints."""
+    def live(self, numbers: frozenset[str] | None = None, teams: frozenset[str] = frozenset()) -> dict[str, Any]:
+        """Calls in progress, queues and endpoints; with `numbers` those of these extensions, and of the queues of `teams`."""
 
     async def reload(self) -> list[str]:
         """Read the configuration again; the keys that changed. ConfigError if it has mistakes."""
@@ -156,19 +165,27 @@ class ControlApi:
             *support.routes(self.subject),
             *uplink.routes(self.subject),
         ]
-        return Starlette(routes=routes, exception_handlers={PbxdError: refuse})
+        kept = self.subject.communications
+        door = Middleware(Door, routes=routes, people=lambda: kept.people, audit=lambda: kept.comms)
+        return Starlette(routes=routes, middleware=[door], exception_handlers={PbxdError: refuse})
 
-    async def status(self, _request: Request) -> Response:
+    async def status(self, request: Request) -> Response:
         """GET /v1/status"""
-        return JSONResponse(self.subject.status())
+        found = self.subject.status()
+        return JSONResponse(found if reads_all(asked_of(request).who) else short(found))
 
-    async def live(self, _request: Request) -> Response:
+    async def live(self, request: Request) -> Response:
         """GET /v1/live"""
-        return JSONResponse(self.subject.live())
+        who = asked_of(request).who
+        if who.role in OWNERS or who.role == "admin":
+            return JSONResponse(self.subject.live())
+        people = self.subject.communications.people
+        return JSONResponse(self.subject.live(people.numbers(who.supervises) | who.extensions, who.supervises))
 
-    async def doctor(self, _request: Request) -> Response:
+    async def doctor(self, request: Request) -> Response:
         """GET /v1/doctor"""
-        return JSONResponse({"findings": await self.subject.doctor()})
+        found = await self.subject.doctor()
+        return JSONResponse({"findings": found if reads_all(asked_of(request).who) else verdicts(found)})
 
     async def reload(self, _request: Request) -> Response:
         """POST /v1/reload"""

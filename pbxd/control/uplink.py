@@ -14,9 +14,10 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from pbxd.control.caller import number
+from pbxd.control.door import asked_of
 from pbxd.errors import ControlError
 from pbxd.uplink.outbox import LEDGER
-from pbxd.uplink.service import UplinkService
+from pbxd.uplink.service import PBXCTL, UplinkService
 
 FOREVER = 1 << 62
 LARGEST = 1024 * 1024  # bytes of a request's body
@@ -64,17 +65,17 @@ class UplinkRoutes:
             raise ControlError("the body is a list of checkpoints, each a text")
         return JSONResponse(asdict(await self._subject.uplink.verify(found)))
 
-    async def on(self, _request: Request) -> Response:
+    async def on(self, request: Request) -> Response:
         """POST /v1/uplink/on"""
-        return JSONResponse(await self._subject.uplink.switch(on=True))
+        return JSONResponse(await self._subject.uplink.switch(on=True, by=by(request)))
 
-    async def off(self, _request: Request) -> Response:
+    async def off(self, request: Request) -> Response:
         """POST /v1/uplink/off"""
-        return JSONResponse(await self._subject.uplink.switch(on=False))
+        return JSONResponse(await self._subject.uplink.switch(on=False, by=by(request)))
 
-    async def destroy_unsent(self, _request: Request) -> Response:
+    async def destroy_unsent(self, request: Request) -> Response:
         """POST /v1/uplink/destroy-unsent"""
-        return JSONResponse({"destroyed": await self._subject.uplink.destroy_unsent()})
+        return JSONResponse({"destroyed": await self._subject.uplink.destroy_unsent(by(request))})
 
     async def application(self, _request: Request) -> Response:
         """POST /v1/uplink/application"""
@@ -85,8 +86,13 @@ class UplinkRoutes:
         answer = await body_of(request)
         if not isinstance(answer, dict):
             raise ControlError("the body is the hub's answer, an object")
-        await self._subject.uplink.take_in(answer)
+        await self._subject.uplink.take_in(answer, by(request))
         return JSONResponse(self._subject.uplink.status())
+
+
+def by(request: Request) -> str:
+    """Who asks, as the ledger says it."""
+    return f"{PBXCTL} ({asked_of(request).who.name})"
 
 
 async def body_of(request: Request) -> Any:  # noqa: ANN401 - JSON

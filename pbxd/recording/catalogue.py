@@ -226,9 +226,9 @@ class Catalogue:
         row = (await self._database.fetch(select(*counts)))[0]
         return {"recordings": row[0], "damaged": row[1], "held": row[2]}
 
-    async def damage(self) -> list[dict[str, Any]]:
-        """What could not be made into a recording, the newest first; at most PAGE of it."""
-        rows = await self._database.fetch(select(damaged).order_by(damaged.c.at.desc()).limit(PAGE))
+    async def damage(self, limit: int = PAGE) -> list[dict[str, Any]]:
+        """What could not be made into a recording, the newest first; at most `limit` of it."""
+        rows = await self._database.fetch(select(damaged).order_by(damaged.c.at.desc()).limit(limit))
         return [{"id": row.id, "at": row.at, "reason": row.reason} for row in rows]
 
     async def facts(self, name: str) -> dict[str, Any] | None:

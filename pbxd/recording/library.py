@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import structlog
@@ -18,6 +19,7 @@ from pbxd.errors import AccessRefused, ObjectGone, RecordingError, StillKept
 from pbxd.recording.catalogue import Catalogue, Entry, Filter, as_json
 from pbxd.recording.foreman import decoder
 from pbxd.recording.retention import Keep
+from pbxd.recording.unmade import Unmade, UnmadeSound
 
 CHUNK = 256 * 1024  # bytes that are given out at a time
 SHRED_AT_ONCE = 200  # recordings that one look deletes to make room
@@ -27,8 +29,11 @@ log = structlog.get_logger("pbxd.recording")
 class Library:
     """What is in the vault, and who may have it."""
 
-    def __init__(self, store: Communications, catalogue: Catalogue, keep: Callable[[], Keep]) -> None:
+    def __init__(
+        self, store: Communications, catalogue: Catalogue, keep: Callable[[], Keep], spools: Sequence[Path] = ()
+    ) -> None:
         self.catalogue = catalogue
+        self.unmade = UnmadeSound(store, catalogue, spools)
         self._store = store
         self._keep = keep
 
@@ -109,6 +114,25 @@ class Library:
                 who, "export", thing, detail={"of": of}
             )  # the first one that is refused ends it
         return entries
+
+    async def export_damaged(
+        self, who: Person, of: str, numbers: frozenset[str], *, claimed: bool = True
+    ) -> list[Unmade]:
+        """What is there of recordings that could not be made, and that a request for access is about, as `export` does.
+
+        Those of which nobody can tell whose they are come with `known` false: they are to be named, and not given out.
+        """
+        found = await self.unmade.damaged()
+        for one in found:
+            if one.of(numbers, claimed=claimed):
+                owners, teams = self._store.access.people.owners(one.extensions)
+                thing = Thing("recording", one.id, owners, teams | ({one.queue} if one.queue else frozenset()))
+                await self._store.access.claim(who, "export", thing, detail={"of": of, "damaged": True})
+        return [one for one in found if not one.known or one.of(numbers, claimed=claimed)]
+
+    async def kept(self, one: Unmade) -> BinaryIO:
+        """The tar of a damaged recording whose export was granted. ObjectGone, ObjectDamaged."""
+        return await self._store.vault.open(one.id)
 
     async def granted(self, entry: Entry) -> tuple[BinaryIO, dict[str, Any]]:
         """The sound and the facts of a recording whose export was granted. ObjectGone, ObjectDamaged."""

@@ -325,6 +325,7 @@ class Monitor:
                 "id": recording.id,
                 "start": recording.start,
                 "direction": recording.direction,
+                "queue": recording.queue,
                 "consent": recording.consent.name.lower(),
                 "paused": recording.paused,
                 "pauses": sorted(recording.pauses),  # why: asked, digits, payment

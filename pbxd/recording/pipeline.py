@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,13 +59,21 @@ class Troubles:
 class Pipeline:
     """Empties the spool."""
 
-    def __init__(self, spool: Path, codec: str, store: Communications, catalogue: Catalogue) -> None:
+    def __init__(
+        self,
+        spool: Path,
+        codec: str,
+        store: Communications,
+        catalogue: Catalogue,
+        on_damaged: Callable[[], None] = lambda: None,
+    ) -> None:
         self.spool = spool
         self.codec = codec
         self.counters = PipelineCounters()
         self.troubles = Troubles()
         self._store = store
         self._catalogue = catalogue
+        self._on_damaged = on_damaged  # one more is in the catalogue
         self._foreman = Foreman()
         self._wake = asyncio.Event()
 
@@ -184,3 +193,4 @@ class Pipeline:
         with await asyncio.to_thread(spools.packed, folder) as content:
             await self._store.vault.put(folder.name, "damaged", content, enter)
         self.counters.damaged += 1
+        self._on_damaged()

@@ -160,6 +160,16 @@ class Recorder:
             recording.resume(ASKED, now)
         return True, [*self._look(call, now), Save(recording)]
 
+    def concerned(self, uniqueid: str) -> tuple[str, tuple[Party, ...]]:
+        """The id of the recording of this channel's call, or of the call, and who talks in it now; "" and nobody if it is over."""
+        call = self._map.call(uniqueid)
+        if not call:
+            return "", ()
+        recording = self._recording_of(call)
+        up = [self.channels[one] for one in sorted(call) if one in self.channels]
+        talking = tuple(self._party(one) for one in up if one.state == "up" and not is_local(one.name))
+        return self._call_id(call) if recording is None else recording.id, talking
+
     def payment(self, uniqueid: str, now: int, *, begins: bool) -> list[Command]:
         """The dialplan says that somebody pays in this channel's call, or no longer does.
 

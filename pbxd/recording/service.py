@@ -38,11 +38,13 @@ class ArchiveSettings:
 class RecordingService:
     """From the spool to the listener."""
 
-    def __init__(self, host: CommsHost, settings: ArchiveSettings) -> None:
+    def __init__(self, host: CommsHost, settings: ArchiveSettings, every: float = ROOM) -> None:
         self._host = host
         self._settings = settings
+        self._every = every  # s between looks at what is kept
         self._pipeline: Pipeline | None = None
         self._library: Library | None = None
+        self._recount = asyncio.Event()  # the totals are not what is in the catalogue
         self._totals = {"recordings": 0, "damaged": 0, "held": 0}  # of the catalogue, at the last look
 
     @property
@@ -67,8 +69,8 @@ class RecordingService:
         store = await self._host.opened()
         catalogue = Catalogue(store.database, store.vault)
         settings = self._settings
-        pipeline = Pipeline(settings.spool, settings.codec, store, catalogue)
-        library = Library(store, catalogue, settings.keep)
+        pipeline = Pipeline(settings.spool, settings.codec, store, catalogue, self._recount.set)
+        library = Library(store, catalogue, settings.keep, [settings.spool])
         await self._look_at_orphans(store)
         self._pipeline, self._library = pipeline, library
         try:
@@ -100,10 +102,25 @@ class RecordingService:
                     await library.purge()
                     looked = loop.time()
                 await self.count()
-
             except (CommsError, RecordingError, OSError) as error:
                 log.error("recordings cannot be put in order", error=str(error))
-            await asyncio.sleep(ROOM)
+            await self._until_looked_at_again()
+
+    async def _until_looked_at_again(self) -> None:
+        """Wait, and count meanwhile when something was damaged: its alarm does not wait for the next look."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._every
+        while True:
+            try:
+                async with asyncio.timeout_at(until):
+                    await self._recount.wait()
+            except TimeoutError:
+                return
+            self._recount.clear()
+            try:
+                await self.count()
+            except CommsError as error:
+                log.error("recordings cannot be counted", error=str(error))
 
     def status(self) -> dict[str, Any]:
         """How it stands, read from the parts; `error` is why nothing goes into the vault, empty while it does."""

@@ -35,6 +35,7 @@ AGAIN = 3600.0  # s between two looks at whether quarters that were sent have ch
 STOPS = (
     "remote administration by the vendor", "graphical reports at the vendor", "support sessions", "offers of updates and notices",
 )  # fmt: skip
+PBXCTL = "pbxctl"
 HOW_TO_ENROL = "enrol: pbxctl uplink enrol TOKEN"
 log = structlog.get_logger("pbxd.uplink")
 T = TypeVar("T")
@@ -59,6 +60,7 @@ class UplinkService:
         self._health_due = self._again_due = 0.0  # monotonic
         self._wake = asyncio.Event()
         self.supply = Supply(box, self._do, lambda: self.ledger, lambda: self.on, clock)
+        self._switched_by = ""  # who has just asked for it, until it is in the ledger
         self._candidate: bytes | None = None  # the private key that an enrolment under way is for
         self.letters = CheckpointMail(lambda: box.config, lambda: self.ledger, clock)
         self.logged = CheckpointLog(lambda: box.config, clock)
@@ -218,8 +220,11 @@ class UplinkService:
         for name, value in (("uplink", self.on), ("share_statistics", self.sharing)):
             said = ledger.book.switches.get(name, ("", ""))[0]
             if said != str(value).lower():
-                by = "pbxctl" if name == "uplink" and self.off else "configuration"
-                ledger.append({"what": "switch", "name": name, "value": str(value).lower(), "by": by})
+                by = (self._switched_by or (PBXCTL if self.off else "")) if name == "uplink" else ""
+                ledger.append(
+                    {"what": "switch", "name": name, "value": str(value).lower(), "by": by or "configuration"}
+                )
+        self._switched_by = ""
         if not self.sharing:
             self._destroy(ledger, lambda item: item.class_ == "stats", "configuration")
         settings = self._link_settings(ledger)
@@ -248,8 +253,9 @@ class UplinkService:
             uplink.classical_kex,
         )  # fmt: skip
 
-    async def switch(self, *, on: bool) -> dict[str, Any]:
-        """`pbxctl uplink on` and `off`: at once, and over restarts."""
+    async def switch(self, *, on: bool, by: str = PBXCTL) -> dict[str, Any]:
+        """`pbxctl uplink on` and `off`: at once, and over restarts. `by`, here and below: who, for the ledger."""
+        self._switched_by = by
         if on:
             (self.outbox / OFF).unlink(missing_ok=True)
         else:
@@ -264,9 +270,9 @@ class UplinkService:
             waiting = len(self._ledger.book.open)
         return {"on": self.on, "stops": list(STOPS), "waiting": waiting}
 
-    async def destroy_unsent(self) -> list[int]:
+    async def destroy_unsent(self, by: str = PBXCTL) -> list[int]:
         """Destroy everything that was not sent. The numbers of the entries."""
-        return await self._do(lambda ledger: self._destroy(ledger, lambda _: True, "pbxctl"))
+        return await self._do(lambda ledger: self._destroy(ledger, lambda _: True, by))
 
     async def event(self, kind: str, facts: Mapping[str, Any]) -> None:
         """Put down that a support ticket or session begins or ended. LedgerError if that is not on the disk."""
@@ -363,7 +369,7 @@ class UplinkService:
             "key": public, "ledger": ledger, "name": name,
         }  # fmt: skip
 
-    async def take_in(self, answer: Mapping[str, Any]) -> None:
+    async def take_in(self, answer: Mapping[str, Any], by: str = PBXCTL) -> None:
         """The hub's answer: from now on the box is enrolled. UplinkError if it is none, or cannot be kept."""
         from pbxd.uplink.keyring import read_signer  # noqa: PLC0415
 
@@ -395,7 +401,7 @@ class UplinkService:
             def keep() -> None:
                 ledger.replace(KEY, private)
                 ledger.replace(CERTIFICATE, certificate)
-                ledger.append({"what": "switch", "name": "enrolled", "value": made.box, "by": "pbxctl"})
+                ledger.append({"what": "switch", "name": "enrolled", "value": made.box, "by": by})
                 ledger.replace(ENROLMENT, made.encoded())
 
             await asyncio.to_thread(keep)

@@ -21,7 +21,7 @@ from pbxd.comms.tar import packed
 from pbxd.comms.zipping import zipped
 from pbxd.errors import AccessRefused, ObjectGone, StillKept
 from pbxd.recording.catalogue import Filter
-from pbxd.recording.handover import files, whole_vault
+from pbxd.recording.handover import bundle, files, whole_vault
 from pbxd.recording.library import Library
 from pbxd.recording.retention import Keep
 from tests.comms.conftest import PEOPLE
@@ -222,10 +222,8 @@ class TestExport:
     """A request for access: all of it, or a refusal."""
 
     async def content(self, office: Office, who: Person, numbers: set[str]) -> zipfile.ZipFile:
-        entries = await office.library.export(who, "x", frozenset(numbers))
-        return zipfile.ZipFile(
-            io.BytesIO(b"".join([part async for part in zipped(files(office.library, entries, "x"))]))
-        )
+        found = await bundle(office.library, who, "x", frozenset(numbers), claimed=True)
+        return zipfile.ZipFile(io.BytesIO(b"".join([part async for part in zipped(files(office.library, found, "x"))])))
 
     async def test_it_is_complete(self, office: Office) -> None:
         for n in range(3):
