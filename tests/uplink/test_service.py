@@ -70,10 +70,10 @@ class UplinkBox(Running):
         found: dict[str, Any] = self.ask("/v1/uplink")
         return found
 
-    def start_link(self) -> None:
+    def start_link(self, **extra: str) -> None:
         command = [sys.executable, "-m", "pbxd.uplink.link", str(self.outbox), str(self.state), USER]
         with (self.folder / "link.json").open("ab") as log:
-            self.link = subprocess.Popen(command, stderr=log, env=environment())
+            self.link = subprocess.Popen(command, stderr=log, env=environment() | extra)
 
     def entries(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.outbox / "ledger").read_text().splitlines()]
