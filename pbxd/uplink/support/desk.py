@@ -97,8 +97,13 @@ class Desk:
         """End the ticket that may be open no longer: what the customer switches holds for it too. Nothing of it runs after that."""
         async with self._turn:
             ticket = self._open
-            if ticket is not None and (why := self._why_over(ticket)):
+            if ticket is None or not (why := self._why_over(ticket)):
+                return
+            try:
                 await self._over(ticket, why)
+            except UplinkError as error:
+                # A process that hangs in the kernel, or a full disk; a reload goes on all the same.
+                log.error("the end of a support ticket is not whole", ticket=ticket.id, why=why, error=str(error))
 
     def _why_over(self, ticket: Ticket) -> str:
         """Its time is over by this machine's clock or, if that was set back, by the time since it was opened."""
