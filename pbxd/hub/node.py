@@ -216,7 +216,8 @@ class Node:
         connection = owner.connection
         if connection is not None:
             with contextlib.suppress(TimeoutError, asyncssh.Error, OSError):
-                await asyncio.wait_for(connection.wait_closed(), GRACE)
+                async with asyncio.timeout(GRACE):
+                    await connection.wait_closed()
             connection.close()
 
     def holds(self, one: uplink.Uplink) -> None:

@@ -60,8 +60,9 @@ class Reader:
             except StoreError as error:
                 log.error("what was uploaded cannot be read now", error=str(error))
             with contextlib.suppress(TimeoutError):
-                if not await asyncio.wait_for(orders.read(4096), RETRY):
-                    return
+                async with asyncio.timeout(RETRY):
+                    if not await orders.read(4096):
+                        return
 
 
 async def serve() -> None:

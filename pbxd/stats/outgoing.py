@@ -28,6 +28,11 @@ READ = {
     f" AND slot = ? ORDER BY {', '.join((*layout.lead, *layout.keys))}"
     for layout in TABLES
 }
+USED = """
+    SELECT count(*), coalesce(sum(CASE WHEN disposition = 'voicemail' THEN 1 ELSE 0 END), 0),
+        coalesce(sum((SELECT count(*) FROM call_queues WHERE call_queues.call = calls.id)), 0)
+    FROM calls WHERE box = ? AND start >= ? AND start < ?
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +74,14 @@ async def _quarter(connection: AsyncConnection, box: int, slot: int) -> Quarter:
     trunks = await carried(connection, Wanted(CALLS, box, (("kind", TRUNK),)), slot, "key")
     levels += [(TRUNK, key, level) for key, level in sorted(trunks.items())]
     return Quarter(slot, rows, [level for level in levels if level[2]])
+
+
+async def used(queries: Queries, start: int, end: int) -> dict[str, int]:
+    """How many calls began between two times (microseconds UTC, `end` exclusive), and how much of the rest was in them.
+
+    `calls`, `queue_visits`, and `voice_messages`: calls that were left to a mailbox. StoreError if it cannot be read.
+    """
+    with store_errors("counting what was used"):
+        async with queries.connect() as (connection, box):
+            ((calls, messages, visits),) = await fetch(connection, USED, (box, start, end))
+    return {"calls": int(calls), "queue_visits": int(visits), "voice_messages": int(messages)}

@@ -36,7 +36,7 @@ USAGE = (
     "voice_messages",
     "recordings",
     "agi_sessions",
-)  # of the last whole day, or what there is
+)  # of the last whole UTC day: see pbxd.uplink.usage
 
 DIRECTIONS = ("inbound", "outbound", "internal")
 DISPOSITIONS = ("answered", "no_answer", "busy", "failed", "voicemail", "abandoned", "cut")

@@ -27,7 +27,7 @@ import structlog
 import uvloop
 
 from pbxd import logs
-from pbxd.errors import FrameError, HubAway, HubUntrusted, LedgerError, UplinkError
+from pbxd.errors import FrameError, HubAway, HubRefused, HubUntrusted, LedgerError, UplinkError
 from pbxd.heap import keep_freed_memory
 from pbxd.uplink.conversation import Conversation
 from pbxd.uplink.enrolment import LinkSettings
@@ -36,7 +36,7 @@ from pbxd.uplink.notes import Verifier
 from pbxd.uplink.outbox import Outbox
 from pbxd.uplink.place import Place
 from pbxd.uplink.reconnect import Reconnect
-from pbxd.uplink.secure import Identity, Meter, dial
+from pbxd.uplink.secure import WHYS, Identity, Meter, dial
 from pbxd.uplink.support_line import SupportLine
 from pbxd.uplink.vocabulary import BOX_USER, UPLINK_SUBSYSTEM, time_of, time_text
 from pbxd.uplink.watch import Watch
@@ -44,6 +44,7 @@ from pbxd.uplink.watch import Watch
 STATUS = 10.0  # s between two looks at the socket for the status
 CHECKPOINT = 600.0  # s between two checkpoints on one connection
 CLOCK = 60.0  # s of difference to the hub's clock that are worth a word
+CLOCK_FAR = 86_400.0  # s of it with which nothing is sent: certificates that end are no limit to a clock that is behind
 SMALLEST_PIECE = 4096  # bytes
 READ = 64 * 1024  # bytes
 NO_NEW_PRIVILEGES = 38  # prctl(2): PR_SET_NO_NEW_PRIVS
@@ -186,9 +187,19 @@ class Link:
         while data := await reader.read(READ):
             for one in decoder.feed(data):
                 talk.take(one)
+                self._agree(talk)
             self.place.sync()
             came.set()
         raise HubAway("the hub closed the connection")
+
+    def _agree(self, talk: Conversation) -> None:
+        """HubRefused if the hub's clock and ours are far apart: the times in all that we would send would be wrong."""
+        if talk.time is None or self._status.get("welcomed"):
+            return
+        offset = time.time() - time_of(talk.time).timestamp()
+        if abs(offset) > CLOCK_FAR:
+            days = f"the hub's clock stands {abs(offset) / 86_400:.0f} days {'behind' if offset > 0 else 'before'} this box's"
+            raise HubRefused("clock", f"{WHYS['clock']} ({days})")
 
     async def _speak(
         self, talk: Conversation, writer: asyncssh.SSHWriter[bytes], came: asyncio.Event, bandwidth: int | None

@@ -14,11 +14,12 @@ from pbxd.calls.site import Site
 from pbxd.config.schema import Config
 from pbxd.stats.engine import database_path
 from pbxd.stats.layout import SLOT
-from pbxd.stats.outgoing import next_quarter, quarter
+from pbxd.stats.outgoing import next_quarter, quarter, used
 from pbxd.stats.queries import Queries
 from pbxd.stats.question import ReportSettings
 from pbxd.uplink import gate, vitals
 from pbxd.uplink.bodies import Entry
+from pbxd.uplink.usage import DAY, Grown
 from pbxd.uplink.vocabulary import time_of
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Supply:
         self._do = do
         self._ledger = ledger
         self._on = on
+        self._grown = Grown()
         self._clock = clock
 
     async def _queue(self, entry: Entry) -> None:
@@ -140,5 +142,20 @@ class Supply:
         store = database_path(config.statistics.database)
         folders = {"outbox": config.uplink.outbox, "communications": config.comms.folder}
         folders |= {"statistics": store.parent} if store is not None else {}
-        content = vitals.measure(self._box.status(), await self._box.doctor(), self._box.trunks(), folders)
+        status = self._box.status()
+        use = await self._use(status)
+        content = vitals.measure(status, await self._box.doctor(), self._box.trunks(), folders, use)
         await self._queue(gate.health(content))
+
+    async def _use(self, status: Mapping[str, Any]) -> dict[str, int]:
+        """What was used in the last whole UTC day; nothing that is counted of calls, if their statistics are not shared."""
+        counters = {
+            "recordings": (status["recording"] or {}).get("handed_over", 0),
+            "agi_sessions": status["agi"]["sessions"],
+        }
+        now = self._clock()
+        found = self._grown.look(counters, now)
+        if self._box.config.uplink.share_statistics:
+            today = int(now // DAY) * DAY
+            found |= await used(self._box.queries, (today - DAY) * 1_000_000, today * 1_000_000)
+        return found

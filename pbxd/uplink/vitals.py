@@ -48,8 +48,11 @@ def measure(
     findings: Iterable[Mapping[str, str]],
     trunks: Mapping[str, str],
     folders: Mapping[str, Path],
+    use: Mapping[str, int],
 ) -> dict[str, Any]:
-    """The content of `health`. `trunks`: endpoint -> reachable, unreachable, unknown; `folders`: by the words of `bodies.DISKS`."""
+    """The content of `health`. `trunks`: endpoint -> reachable, unreachable, unknown; `folders`: by the words of `bodies.DISKS`;
+    `use`: counts by the words of `bodies.USAGE`.
+    """
     info = _SysInfo()
     ctypes.CDLL(None).sysinfo(ctypes.byref(info))
     loads = [round(load / LOAD_UNIT, 2) for load in info.loads]
@@ -84,14 +87,7 @@ def measure(
         "doctor": [
             {"check": one["check"] if one["check"] in CHECKS else OTHER, "state": one["state"]} for one in findings
         ],
-        "usage": gate.usage(
-            {
-                "calls": status["journal"]["records"],
-                "agi_sessions": status["agi"]["sessions"],
-                "voice_messages": (status["voicemail"] or {}).get("messages", 0),
-                "recordings": (status["recordings"] or {}).get("recordings", 0),
-            }
-        ),
+        "usage": gate.usage(use),
     }
 
 

@@ -102,10 +102,10 @@ class Hub:
     def _command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "pbxd.cli.hub", "-c", str(self.config_file), *arguments]
 
-    def start(self) -> None:
-        """Start the process and wait until it listens."""
+    def start(self, **extra: str) -> None:
+        """Start the process, with more in its environment, and wait until it listens."""
         with (self.folder / "log.json").open("ab") as log:
-            self.process = subprocess.Popen(self._command("run"), stderr=log, env=environment())
+            self.process = subprocess.Popen(self._command("run"), stderr=log, env=environment() | extra)
         wait_until(self.listens, "the hub to listen")
 
     def listens(self) -> bool:

@@ -22,13 +22,16 @@ import pytest
 from pbxd.calls.record import CallRecord
 from pbxd.config.schema import Config
 from pbxd.stats.layout import SLOT
+from pbxd.stats.outgoing import used
 from pbxd.stats.queries import Queries
 from pbxd.stats.question import ReportSettings
 from pbxd.stats.rollup import roll_up
 from pbxd.stats.writer import Batch, Writer
+from pbxd.uplink import gate
 from pbxd.uplink.audit import verify
 from pbxd.uplink.keyring import signer_text
 from pbxd.uplink.service import UplinkService
+from pbxd.uplink.usage import DAY, Grown
 from tests.hub.running import Hub
 from tests.stats import synthetic
 from tests.uplink.boxes import GROUP, BoxEnd
@@ -44,6 +47,7 @@ STATUS: dict[str, Any] = {
     "agi": {"sessions": 0},
     "voicemail": {"messages": 3},
     "recordings": None,
+    "recording": {"handed_over": 12},
 }
 
 
@@ -221,6 +225,46 @@ async def test_P3_no_canary_under_any_combination_of_switches(site: Site) -> Non
     assert classes == {"config", "stats", "health"}
     await service.close()
     assert searched(b"".join(path.read_bytes() for path in files(site.end.outbox))) == []
+
+
+async def test_P5_use_is_of_the_last_whole_day_also_after_a_restart(site: Site) -> None:
+    """Counted in the store; a day of fewer than ten is not told; and nothing that is counted of calls if they are not shared."""
+    days = [(site.now // DAY + number) * DAY for number in range(1, DAYS)]
+    told = []
+    for day in days[::4]:
+        site.now = day + DAY + 7 * 3600
+        counted = await used(site.queries, int(day) * 1_000_000, int(day + DAY) * 1_000_000)
+        service = uplink(site)  # it has just been started
+        await looked(service)
+        assert usage_of(service) == gate.usage({**counted, "recordings": 12})
+        told.append(counted["calls"])
+        await service.close()
+    assert sum(told) > 10
+    whole = await used(site.queries, 0, int(site.now + DAYS * DAY) * 1_000_000)
+    assert (whole["calls"], whole["queue_visits"] > 50, whole["voice_messages"] > 5) == (150, True, True)
+    site.config = site.configured(share_statistics=False)
+    service = uplink(site)
+    await looked(service)
+    assert usage_of(service) == {"recordings": "10+"}
+    await service.close()
+
+
+def usage_of(service: UplinkService) -> dict[str, str]:
+    """What the last report of health says."""
+    number = service.ledger.book.last["health"].number
+    found: dict[str, str] = json.loads(service.body(number))["usage"]
+    return found
+
+
+def test_P5_what_counters_grew_in_a_day() -> None:
+    grown = Grown()
+    assert grown.look({"a": 3}, 10 * DAY + 1) == {"a": 3}  # since the start
+    assert grown.look({"a": 20}, 11 * DAY - 1) == {"a": 20}
+    for at, count in ((11 * DAY + 5, 22), (11 * DAY + 90, 30), (12 * DAY - 1, 50)):
+        assert grown.look({"a": count}, at) == {"a": 20}  # of the day before, all day long
+    assert grown.look({"a": 51}, 12 * DAY) == {"a": 30}
+    assert grown.look({"a": 52}, 15 * DAY) == {"a": 0}  # nothing is known of the day before
+    assert grown.look({"a": 60}, 14 * DAY) == {"a": 0}  # a clock that was set back
 
 
 async def test_a_stop_in_the_moment_of_a_change_is_not_lost(site: Site) -> None:

@@ -48,11 +48,11 @@ def settings(folder: Path, hub: Hub, *, share: bool = True, enabled: bool = True
     return UPLINK.format(**values, **words, group=grp.getgrgid(GROUP).gr_name)
 
 
-def link_of(folder: Path) -> subprocess.Popen[bytes]:
-    """The link's process of that box, begun."""
+def link_of(folder: Path, **extra: str) -> subprocess.Popen[bytes]:
+    """The link's process of that box, begun; `extra` is of its environment."""
     command = [sys.executable, "-m", "pbxd.uplink.link", str(folder / "outbox"), str(folder / "link"), USER]
     with (folder / "link.json").open("ab") as log:
-        return subprocess.Popen(command, stderr=log, env=environment())
+        return subprocess.Popen(command, stderr=log, env=environment() | extra)
 
 
 class UplinkBox(Running):
@@ -82,8 +82,8 @@ class UplinkBox(Running):
         found: dict[str, Any] = self.ask("/v1/uplink")
         return found
 
-    def start_link(self) -> None:
-        self.link = link_of(self.folder)
+    def start_link(self, **extra: str) -> None:
+        self.link = link_of(self.folder, **extra)
 
     def entries(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.outbox / "ledger").read_text().splitlines()]

@@ -130,14 +130,25 @@ class Desk:
         async with self._turn:
             if (ticket := self._open) is None:
                 return
-            if ticket.state(self._clock()) == "expired" or time.monotonic() >= self._deadline:
-                await self._over(ticket, "its time is over")
-            elif why := self._forbidden(ticket.scope) or too_long(ticket, self._host.config.uplink.support_longest):
-                await self._over(ticket, why)
-            elif wrong := await self._changed(ticket):
-                self._warn(ticket.id, wrong)
-                await self._enter(TICKET_ALARM, ticket.id, wrong)
-                await self._over(ticket, wrong)
+            why = self._why_over(ticket)
+            wrong = "" if why else await self._changed(ticket)
+            if not (why or wrong):
+                return
+            try:
+                if wrong:
+                    self._warn(ticket.id, wrong)
+                    await self._enter(TICKET_ALARM, ticket.id, wrong)
+                await self._over(ticket, why or wrong)
+            except UplinkError as error:
+                # A process that hangs in the kernel, or a full disk; a reload goes on all the same.
+                log.error(
+                    "the end of a support ticket is not whole", ticket=ticket.id, why=why or wrong, error=str(error)
+                )
+
+    def _why_over(self, ticket: Ticket) -> str:
+        if ticket.state(self._clock()) == "expired" or time.monotonic() >= self._deadline:
+            return "its time is over"
+        return self._forbidden(ticket.scope) or too_long(ticket, self._host.config.uplink.support_longest)
 
     def _forbidden(self, scope: str) -> str:
         return forbidden(scope, shell_allowed=self._host.config.uplink.allow_shell, off=self._ledger.switched_off)
