@@ -241,13 +241,19 @@ def p10(seen: Evidence) -> Finding:
 
 def p11(seen: Evidence) -> Finding:
     """Retention, and no secret in a log."""
-    keep = seen.config.comms.keep_audit
+    keep, searched = seen.config.comms.keep_audit, seen.searched
     rows = "until you delete them (comms.keep_audit)" if keep is None else f"for {keep / 86_400:g} days"
     good = [f"journal parts are kept for {seen.config.journal.keep / 86_400:g} days, audit rows {rows}"]
-    return _by(
-        (f"{place} holds a secret" for place in seen.secrets_found),
-        [*good, "no secret of the configuration is in a log or in the ledger"],
-    )
+    if searched.read and searched.secrets:
+        good.append(f"{searched.secrets} secrets of the configuration are not in: {'; '.join(searched.read)}")
+    if searched.short:
+        good.append(f"{searched.short} secrets are too short to be looked for, such as PINs")
+    good.append("what people say and write was not looked for: this command does not know it")
+    if searched.found:
+        return "broken", [f"{place} holds a secret" for place in searched.found]
+    if searched.unread:
+        return "warning", [f"not looked at: {what}" for what in searched.unread] + good
+    return "kept", good
 
 
 def p12(seen: Evidence) -> Finding:

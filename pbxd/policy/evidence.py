@@ -10,24 +10,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr
-
 from pbxd.comms import theft
 from pbxd.config.load import load_with_notes
-from pbxd.config.schema import Config, keys, value_of
+from pbxd.config.schema import Config
 from pbxd.errors import ControlError
-from pbxd.policy import eyes, ledger, network, processes
+from pbxd.policy import eyes, ledger, network, processes, secrets
 from pbxd.policy.facts import Evidence, Process, TicketFacts
 from pbxd.stats.engine import database_path
 from pbxd.uplink.enrolment import Enrolment
 from pbxd.uplink.link_status import link_status
-from pbxd.uplink.outbox import BODIES, ENABLED, LEDGER, OFF, SUPPORT
+from pbxd.uplink.outbox import ENABLED, OFF, SUPPORT
 from pbxd.uplink.results import FILE
 from pbxd.uplink.support.cast import measure
 
 NOBODY = "nobody"
 AGE = b"age-encryption.org/v1"
-SHORTEST_SECRET = 8  # characters; a shorter one is in every text by chance
 
 
 def gather(told: dict[str, Any]) -> Evidence:
@@ -66,7 +63,7 @@ def gather(told: dict[str, Any]) -> Evidence:
         clear=tuple(_clear(config)),
         objects=len(objects),
         plain=tuple(str(path) for path in objects if not _is_encrypted(path)),
-        secrets_found=tuple(_secrets_found(config)),
+        searched=secrets.search(config, core, links, credentials),
         messages=tuple(told["messages"]),
         columns=tuple(_columns(config)),
         findings=tuple(told["doctor"]),
@@ -140,20 +137,6 @@ def _clear(config: Config) -> Iterator[str]:
 def _is_encrypted(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(len(AGE)) == AGE
-
-
-def _secrets_found(config: Config) -> Iterator[str]:
-    """Places in our own logs and in the ledger where a secret stands."""
-    values = [value_of(config, key) for key in keys()]
-    secrets = [one.get_secret_value().encode() for one in values if isinstance(one, SecretStr)]
-    wanted = [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]
-    places = [config.uplink.outbox / LEDGER, config.journal.own, *(config.uplink.outbox / BODIES).glob("*")]
-    places += [*config.uplink.support.glob("tickets/*/*"), *config.uplink.support.glob("*.jsonl")]
-    for path in places:
-        with contextlib.suppress(FileNotFoundError):
-            data = path.read_bytes()
-            if any(secret in data for secret in wanted):
-                yield str(path)
 
 
 def _columns(config: Config) -> Iterator[str]:

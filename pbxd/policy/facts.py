@@ -64,6 +64,17 @@ class TicketFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Searched:
+    """A search for the configuration's secrets."""
+
+    secrets: int  # that were looked for
+    short: int  # too short to be looked for: they would be in every text by chance
+    found: tuple[str, ...] = ()  # places where one stands
+    read: tuple[str, ...] = ()  # what was looked through
+    unread: tuple[str, ...] = ()  # what could not be
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """All that was seen."""
 
@@ -86,7 +97,7 @@ class Evidence:
     clear: tuple[str, ...] = ()  # folders on a disk in which pbxd or Asterisk keep sound as it is
     objects: int = 0  # stored recordings, voicemail, chats
     plain: tuple[str, ...] = ()  # of those, what is not encrypted
-    secrets_found: tuple[str, ...] = ()  # places in logs and in the ledger where a secret of the configuration stands
+    searched: Searched = Searched(0, 0)  # for secrets of the configuration
     messages: tuple[Mapping[str, Any], ...] = ()
     columns: tuple[str, ...] = ()  # names of the databases' columns
     findings: tuple[Mapping[str, str], ...] = ()  # the doctor's
