@@ -136,9 +136,15 @@ def p5(seen: Evidence) -> Finding:
     count = 0 if seen.ledger is None else seen.ledger.entries.get("health", 0)
     if seen.ledger is None or not count:
         return "not applicable", ["no usage statistics have been made"]
-    wrong = [misfit for misfit in seen.ledger.misfits if "health" in misfit]
+    wrong = [misfit for misfit in seen.ledger.misfits if "(health)" in misfit]
+    told = ", ".join(f"{name} {bucket}" for name, bucket in sorted(seen.ledger.usage.items())) or "nothing"
+    least = seen.config.uplink.usage_at_least
     return _by(
-        wrong, [f"{count} entries of class health: their counts of use are buckets from 10+ on, with fixed names"]
+        wrong,
+        [
+            f"{count} entries of class health; in the bodies still here, use is told in buckets from 10+ on, under fixed names",
+            f"uplink.usage_at_least is {least}; the latest report of health that is here tells: {told}",
+        ],
     )
 
 

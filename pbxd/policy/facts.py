@@ -47,6 +47,7 @@ class LedgerFacts:
     faults: tuple[str, ...]
     entries: Mapping[str, int] = field(default_factory=dict)  # by class
     misfits: tuple[str, ...] = ()  # bodies that are not of the form of their class
+    usage: Mapping[str, str] = field(default_factory=dict)  # what the latest report of health told of use
     unsent_stats: int = 0
     stats_after_off: int = 0  # entries of class stats behind the line that switched statistics off
     events: tuple[Mapping[str, Any], ...] = ()  # lines about support: event and its facts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,6 +36,7 @@ def facts(outbox: Path, key: str) -> LedgerFacts | None:
         faults=tuple(faults),
         entries=Counter(str(line["class"]) for line in entries),
         misfits=tuple(_misfits(outbox, entries)),
+        usage=_usage(outbox, entries),
         unsent_stats=_unsent(lines),
         stats_after_off=_after_off(lines),
         events=tuple({"event": line["event"], **line["facts"]} for line in lines if line["what"] == "support"),
@@ -64,6 +66,18 @@ def _misfits(outbox: Path, entries: list[Mapping[str, Any]]) -> list[str]:
         except GateRefused as error:
             found.append(f"entry {line['number']} ({line['class']}): {error}")
     return found[:MOST_MISFITS]
+
+
+def _usage(outbox: Path, entries: list[Mapping[str, Any]]) -> Mapping[str, str]:
+    """What the latest report of health told of use; nothing if there is none any more, or it is not of its form."""
+    for line in reversed(entries):
+        if line["class"] == "health":
+            with contextlib.suppress(FileNotFoundError, GateRefused):
+                found: Mapping[str, str] = check_body("health", (outbox / BODIES / str(line["number"])).read_bytes())[
+                    "usage"
+                ]
+                return found
+    return {}
 
 
 def _unsent(lines: list[Mapping[str, Any]]) -> int:

@@ -141,5 +141,6 @@ class Supply:
         store = database_path(config.statistics.database)
         folders = {"outbox": config.uplink.outbox, "communications": config.comms.folder}
         folders |= {"statistics": store.parent} if store is not None else {}
-        content = vitals.measure(self._box.status(), await self._box.doctor(), self._box.trunks(), folders)
+        least = config.uplink.usage_at_least
+        content = vitals.measure(self._box.status(), await self._box.doctor(), self._box.trunks(), folders, least)
         await self._queue(gate.health(content))

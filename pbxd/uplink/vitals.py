@@ -48,8 +48,12 @@ def measure(
     findings: Iterable[Mapping[str, str]],
     trunks: Mapping[str, str],
     folders: Mapping[str, Path],
+    least: int,
 ) -> dict[str, Any]:
-    """The content of `health`. `trunks`: endpoint -> reachable, unreachable, unknown; `folders`: by the words of `bodies.DISKS`."""
+    """The content of `health`. `trunks`: endpoint -> reachable, unreachable, unknown; `folders`: by the words of `bodies.DISKS`.
+
+    `least`: counts of use below it are not told.
+    """
     info = _SysInfo()
     ctypes.CDLL(None).sysinfo(ctypes.byref(info))
     loads = [round(load / LOAD_UNIT, 2) for load in info.loads]
@@ -90,7 +94,8 @@ def measure(
                 "agi_sessions": status["agi"]["sessions"],
                 "voice_messages": (status["voicemail"] or {}).get("messages", 0),
                 "recordings": (status["recordings"] or {}).get("recordings", 0),
-            }
+            },
+            least,
         ),
     }
 
