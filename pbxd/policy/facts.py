@@ -48,7 +48,9 @@ class LedgerFacts:
     entries: Mapping[str, int] = field(default_factory=dict)  # by class
     misfits: tuple[str, ...] = ()  # bodies that are not of the form of their class
     usage: Mapping[str, str] = field(default_factory=dict)  # what the latest report of health told of use
+    bodies: int = 0  # that are there still, and were looked at
     unsent_stats: int = 0
+    stats_off: bool = False  # whether its last word is that statistics are switched off
     stats_after_off: int = 0  # entries of class stats behind the line that switched statistics off
     events: tuple[Mapping[str, Any], ...] = ()  # lines about support: event and its facts
 
@@ -93,6 +95,7 @@ class Evidence:
     ledger: LedgerFacts | None
     tickets: tuple[TicketFacts, ...] = ()
     support_socket: bool = False
+    unlike: tuple[str, ...] = ()  # what pbxd or the link go by, where it is not what the configuration file says
     audit: tuple[str, ...] | None = None  # faults of the audit log; None where there is none
     theft: Theft | None = None  # what a thief of the store's disk has; None where nothing is kept
     clear: tuple[str, ...] = ()  # folders on a disk in which pbxd or Asterisk keep sound as it is

@@ -323,3 +323,59 @@ def test_P14_a_stolen_disk_gives_nothing_only_if_the_key_is_not_on_it(good: Evid
     assert state(good, "P14", theft=Theft("none", "another disk"), clear=("voice messages lie on sda",)) == "warning"
     assert state(good, "P14", theft=Theft("taken", "the same disk"), clear=("voice messages lie on sda",)) == "broken"
     assert state(good, "P14", theft=None, objects=0) == "kept"
+
+
+@pytest.mark.parametrize(
+    ("clause", "changed"),
+    [
+        ("P2", {"unlike": ("uplink.share_statistics is true for the pbxd that runs",)}),
+        ("P7", {"unlike": ("the link goes to another hub",)}),
+        (
+            "P8",
+            {
+                "unlike": ("uplink.enabled is true for the pbxd that runs",),
+                "switched_off": True,
+                "links": (),
+                "locked": False,
+            },
+        ),
+        ("P9", {"core": Process(1, 100, listening=("127.0.0.1:4573", "0.0.0.0:8080"))}),
+        ("P9", {"core": Process(1, 100, listening=("[::]:8080",))}),
+        ("P10", {"modes": ("/comms belongs to user 7, who is not pbxd",)}),
+    ],
+)
+def test_what_runs_counts_and_not_what_the_file_says(good: Evidence, clause: str, changed: dict[str, Any]) -> None:
+    assert state(good, clause, **changed) == "broken"
+
+
+def test_P2_a_ledger_that_does_not_know_of_the_switch_breaks_it(good: Evidence) -> None:
+    off = configured(good, uplink={"share_statistics": False})
+    assert state(good, "P2", config=off, ledger=LedgerFacts(1, (), stats_off=True)) == "kept"
+    assert state(good, "P2", config=off, ledger=LedgerFacts(1, ())) == "broken"
+
+
+def test_P1_a_ledger_signed_by_somebody_else_is_broken(good: Evidence, tmp_path: Path) -> None:
+    """Who forges the outbox has not forged the key that pbxd signs with."""
+    forger, box = Signer("pbxd-ledger-test", bytes(range(32))), Signer("pbxd-ledger-test", bytes(32))
+    book = Ledger(tmp_path, forger)
+    book.open()
+    book.queue(Entry("stats", b"{}"))
+    found = ledger.facts(tmp_path, forger.verifier.text, box.verifier.text)
+    assert found is not None
+    assert found.bodies == 1
+    assert any("not the one that this box signs with" in fault for fault in found.faults)
+    assert state(good, "P1", ledger=found) == "broken"
+    book.close()
+
+
+def test_a_file_that_was_not_reloaded_is_told(rig: Rig) -> None:
+    text = rig.pbxd.config.read_text()
+    rig.pbxd.config.write_text(text.replace("uplink:\n  {", "uplink:\n  {share_statistics: false, enabled: false, "))
+    assert rig.pbxd.config.read_text() != text
+    try:
+        said = on_the_box(rig)
+    finally:
+        rig.pbxd.config.write_text(text)
+    for clause in ("P2", "P8"):
+        assert said[clause][0] == "broken"
+        assert "pbxctl reload" in said[clause][1][0]
