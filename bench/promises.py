@@ -261,6 +261,18 @@ def line() -> Iterator[Line]:
             subprocess.run(["ip", "netns", "delete", space], check=False)
 
 
+def connected_again(end: BoxEnd, before: str) -> str:
+    """Wait for a connection since another time than `before`; since when it is."""
+    found = {"since": before}
+
+    def again() -> bool:
+        found.update({"state": ""} | end.status())
+        return found["state"] == "connected" and found["since"] != before
+
+    end.wait(again, "the link to be connected again")
+    return found["since"]
+
+
 def given_up(folder: Path, template: Template, repeats: int, keepalive: float, count: int) -> Promise:
     """A link whose line is dead from one moment on, until it has closed its connection."""
     bound = keepalive * (count + 1) + 1
@@ -279,8 +291,9 @@ def given_up(folder: Path, template: Template, repeats: int, keepalive: float, c
             asyncio.run(end.enrol(hub))
             end.tell(keepalive=keepalive, keepalive_count=count)
             link = end.start("ip", "netns", "exec", way.box)
+            since = ""
             for _ in range(repeats):
-                end.becomes("connected")
+                since = connected_again(end, since)
                 if silent(link.pid):
                     raise RuntimeError("the link has no connection")
                 time.sleep(random.SystemRandom().random() * keepalive)  # at any moment between two signs of life

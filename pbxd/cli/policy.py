@@ -58,6 +58,7 @@ def told(client: Any) -> dict[str, Any]:  # noqa: ANN401 - a Client
     """What the daemon says of itself."""
     found: dict[str, Any] = client.get("/v1/policy")
     found["doctor"] = client.get("/v1/doctor")["findings"]
+    found["uplink"] = client.get("/v1/uplink")
     found["tickets"] = client.get("/v1/support")["tickets"]
     found["messages"] = client.get("/v1/uplink/messages")["messages"]
     found["audit"] = client.post("/v1/audit/verify", patient=True)["faults"] if found["kept"] else None

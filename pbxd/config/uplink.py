@@ -47,6 +47,9 @@ class Uplink(VendorRules):
     reconnect_first: Duration = Field(10.0, description="Longest wait before the first new try.")
     reconnect_longest: Duration = Field(600.0, description="Longest wait between two tries, and after a refusal.")
     health_every: Duration = Field(900.0, description="Time between two reports of the box's health.")
+    usage_at_least: int = Field(
+        10, ge=10, le=100_000, description="Counts of use below this are not told; 10 is the least that it may be."
+    )
     keep_bodies: Duration | None = Field(
         2592000.0, description="What was sent can be read for this long; then its hash stays. Empty is for ever."
     )

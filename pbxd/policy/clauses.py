@@ -47,20 +47,21 @@ def p1(seen: Evidence) -> Finding:
     strange = [f"{count} entries of class {name}" for name, count in ledger.entries.items() if name not in CLASSES]
     told = ", ".join(f"{count} {name}" for name, count in sorted(ledger.entries.items())) or "none"
     good = [
-        f"the ledger's {ledger.lines} lines are what was signed; entries: {told}; all bodies are of the form of their class"
+        f"the ledger's {ledger.lines} lines are what was signed; entries: {told}",
+        f"{ledger.bodies} of their bodies are here still, each of the form of its class; of the others there is the hash",
     ]
     return _by([*ledger.faults, *strange, *ledger.misfits], good)
 
 
 def p2(seen: Evidence) -> Finding:
     """Statistics stay on the box when they are switched off."""
+    wrong = [one for one in seen.unlike if "share_statistics" in one]
     if seen.config.uplink.share_statistics:
-        return "kept", [
-            "uplink.share_statistics is true, as you configured; false queues none and destroys what was not sent"
-        ]
+        return _by(wrong, ["uplink.share_statistics is true, as you configured: they may be sent"])
     if seen.ledger is None:
-        return "kept", ["uplink.share_statistics is false, and nothing was ever queued"]
-    wrong = []
+        return _by(wrong, ["uplink.share_statistics is false, and nothing was ever queued"])
+    if not seen.ledger.stats_off:
+        wrong.append("uplink.share_statistics is false, and the ledger does not say that they were switched off")
     if seen.ledger.unsent_stats:
         wrong.append(
             f"{seen.ledger.unsent_stats} entries of class stats wait to be sent, and uplink.share_statistics is false"
@@ -163,9 +164,15 @@ def p5(seen: Evidence) -> Finding:
     count = 0 if seen.ledger is None else seen.ledger.entries.get("health", 0)
     if seen.ledger is None or not count:
         return "not applicable", ["no usage statistics have been made"]
-    wrong = [misfit for misfit in seen.ledger.misfits if "health" in misfit]
+    wrong = [misfit for misfit in seen.ledger.misfits if "(health)" in misfit]
+    told = ", ".join(f"{name} {bucket}" for name, bucket in sorted(seen.ledger.usage.items())) or "nothing"
+    least = seen.config.uplink.usage_at_least
     return _by(
-        wrong, [f"{count} entries of class health: their counts of use are buckets from 10+ on, with fixed names"]
+        wrong,
+        [
+            f"{count} entries of class health; in the bodies still here, use is told in buckets from 10+ on, under fixed names",
+            f"uplink.usage_at_least is {least}; the latest report of health that is here tells: {told}",
+        ],
     )
 
 
@@ -202,12 +209,17 @@ def p7(seen: Evidence) -> Finding:
             wrong.append(f"the link runs (process {one.pid}), and this box is not enrolled")
         if one.listening:
             wrong.append(f"the link (process {one.pid}) listens on {', '.join(one.listening)}")
+    wrong += [one for one in seen.unlike if one.startswith("the link")]
     if len(seen.links) > 1:
         wrong.append(f"{len(seen.links)} processes are the link: {_pids(seen)}")
     if not seen.config.uplink.host_keys:
         wrong.append("uplink.host_keys is empty: the hub is not pinned")
-    pinned = f"the configuration pins the hub by {len(seen.config.uplink.host_keys)} keys"
-    return _unless_hidden(seen, _by(wrong, [f"the link (process {_pids(seen)}) listens on no TCP port now", pinned]))
+    ends = ", ".join(end for one in seen.links for end in one.connected) or "nobody"
+    good = [
+        f"the link (process {_pids(seen)}) listens on no TCP port now, and is connected to {ends}",
+        f"configuration and the link's settings pin {seen.config.uplink.hub} by {len(seen.config.uplink.host_keys)} keys",
+    ]
+    return _unless_hidden(seen, _by(wrong, good))
 
 
 def _pids(seen: Evidence) -> str:
@@ -216,9 +228,9 @@ def _pids(seen: Evidence) -> str:
 
 def p8(seen: Evidence) -> Finding:
     """Off is off."""
+    wrong = [one for one in seen.unlike if "enabled" in one]
     if not seen.switched_off:
-        return "kept", ["the link is allowed, as you configured; `pbxctl uplink off` ends it at once"]
-    wrong = []
+        return _by(wrong, ["the link is allowed, as you configured; that it can be switched off was not tried"])
     for one in seen.links:
         wrong.append(f"the uplink is off, and the link runs (process {one.pid})")
         if one.connected:
@@ -244,9 +256,12 @@ def p9(seen: Evidence) -> Finding:
         wrong.append(f"AMI goes to {seen.config.ami.host} without TLS: its secret and calls can be read on the way")
     if seen.control:
         wrong.append(f"the control socket answers {seen.eyes}")
+    others = [one for one in seen.core.listening if not _local(one.rpartition(":")[0])]
+    wrong += [f"pbxd (process {seen.core.pid}) can be reached from elsewhere, on {one}" for one in others]
+    ports = ", ".join(seen.core.listening) or "no port"
     good = [
-        "the control socket asks the kernel who is calling; what else listens does so on this machine only",
-        "there is no page to sign in at, and so no password and no session",
+        f"the control socket did not answer {seen.eyes}; pbxd listens on {ports}, and so on this machine only",
+        "this version has no page to sign in at, and so no password and no session",
     ]
     return _by(wrong, good)
 
@@ -263,18 +278,28 @@ def p10(seen: Evidence) -> Finding:
     """Own things only, and every access in the audit log."""
     if seen.audit is None:
         return "not applicable", ["neither recordings nor chats are kept, so there is no audit log"]
-    return _by([*seen.audit, *seen.modes], ["the chain of the audit log is whole; the stores are pbxd's alone"])
+    good = [
+        "pbxd says that the chain of the audit log is whole; by owner and mode, the store and its key are pbxd's alone",
+        "who may hear what was not tried: that is pbxd's to refuse, and each refusal is in `pbxctl audit list`",
+    ]
+    return _by([*seen.audit, *seen.modes], good)
 
 
 def p11(seen: Evidence) -> Finding:
     """Retention, and no secret in a log."""
-    keep = seen.config.comms.keep_audit
+    keep, searched = seen.config.comms.keep_audit, seen.searched
     rows = "until you delete them (comms.keep_audit)" if keep is None else f"for {keep / 86_400:g} days"
     good = [f"journal parts are kept for {seen.config.journal.keep / 86_400:g} days, audit rows {rows}"]
-    return _by(
-        (f"{place} holds a secret" for place in seen.secrets_found),
-        [*good, "no secret of the configuration is in a log or in the ledger"],
-    )
+    if searched.read and searched.secrets:
+        good.append(f"{searched.secrets} secrets of the configuration are not in: {'; '.join(searched.read)}")
+    if searched.short:
+        good.append(f"{searched.short} secrets are too short to be looked for, such as PINs")
+    good.append("what people say and write was not looked for: this command does not know it")
+    if searched.found:
+        return "broken", [f"{place} holds a secret" for place in searched.found]
+    if searched.unread:
+        return "warning", [f"not looked at: {what}" for what in searched.unread] + good
+    return "kept", good
 
 
 def p12(seen: Evidence) -> Finding:
@@ -296,10 +321,15 @@ def p13(seen: Evidence) -> Finding:
     recording = seen.config.recording
     pause = "nothing is recorded"
     if recording.enabled:
-        pause = "recordings pause by hand and by key" + (
-            ", and while keys are pressed" if recording.pause_on_digits else "; not by themselves, as you configured"
+        pause = "recordings can be paused by hand and by key" + (
+            ", and are to pause while keys are pressed"
+            if recording.pause_on_digits
+            else "; not by themselves, as you configured"
         )
-    return _by(wrong, [f"none of {len(names)} keys and columns is for card data", pause])
+    files = "" if seen.columns else ": there is no database file here whose columns could be looked at"
+    return _by(
+        wrong, [f"by its name, none of {len(names)} keys and columns is for card data{files}", f"{pause} (not tried)"]
+    )
 
 
 def p14(seen: Evidence) -> Finding:

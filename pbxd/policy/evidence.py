@@ -11,18 +11,17 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr
-
 from pbxd.comms import theft
 from pbxd.config.load import load_with_notes
-from pbxd.config.schema import Config, keys, value_of
+from pbxd.config.schema import Config
 from pbxd.errors import ControlError
-from pbxd.policy import eyes, ledger, network, processes
-from pbxd.policy.facts import Evidence, Process, TicketFacts
+from pbxd.policy import eyes, ledger, network, processes, secrets
+from pbxd.policy.facts import Evidence, LedgerFacts, Process, TicketFacts
 from pbxd.stats.engine import database_path
-from pbxd.uplink.enrolment import Enrolment
+from pbxd.uplink.enrolment import Enrolment, LinkSettings
+from pbxd.uplink.keyring import read_signer
 from pbxd.uplink.link_status import link_status
-from pbxd.uplink.outbox import BODIES, ENABLED, LEDGER, OFF, SUPPORT
+from pbxd.uplink.outbox import ENABLED, OFF, SUPPORT
 from pbxd.uplink.results import FILE
 from pbxd.uplink.support.agreement import entered
 from pbxd.uplink.support.cast import measure
@@ -30,7 +29,6 @@ from pbxd.uplink.support.ticket import Ticket
 
 NOBODY = "nobody"
 AGE = b"age-encryption.org/v1"
-SHORTEST_SECRET = 8  # characters; a shorter one is in every text by chance
 
 
 def gather(told: dict[str, Any]) -> Evidence:
@@ -58,18 +56,19 @@ def gather(told: dict[str, Any]) -> Evidence:
         support=tuple(processes.sessions(core.pid, outbox / SUPPORT, [one["id"] for one in told["tickets"]])),
         switched_off=not config.uplink.enabled or (outbox / OFF).exists() or not (outbox / ENABLED).exists(),
         eyes=eyes_of,
-        opened=eyes.as_user(eyes_of, lambda: eyes.tried(stores(config, Path(told["config"]))), groups),
-        modes=tuple(_open_to_all(config)),
+        opened=eyes.as_user(eyes_of, lambda: eyes.tried(stores(config, Path(told["config"]), credentials)), groups),
+        modes=tuple(_open_to_others(config, core)),
         control=eyes.as_user(eyes_of, lambda: {"": eyes.control(config.control.socket)}, groups)[""],
-        ledger=None if enrolment is None else ledger.facts(outbox, enrolment.ledger),
+        ledger=_ledger(config, enrolment),
         tickets=tuple(_tickets(config, told["tickets"])),
         support_socket=(outbox / SUPPORT).exists(),
+        unlike=tuple(_unlike(config, told["uplink"])),
         audit=None if told["audit"] is None else tuple(told["audit"]),
         theft=theft.risk(config.comms.folder, config.comms.key_file, credentials) if told["kept"] or objects else None,
         clear=tuple(_clear(config)),
         objects=len(objects),
         plain=tuple(str(path) for path in objects if not _is_encrypted(path)),
-        secrets_found=tuple(_secrets_found(config)),
+        searched=secrets.search(config, core, links, credentials),
         messages=tuple(told["messages"]),
         columns=tuple(_columns(config)),
         findings=tuple(told["doctor"]),
@@ -88,7 +87,7 @@ def _eyes(config: Config, links: Sequence[Process]) -> str:
     raise ControlError("there is neither a user for the link nor nobody on this machine")
 
 
-def stores(config: Config, file: Path) -> list[Path]:
+def stores(config: Config, file: Path, credentials: Path | None) -> list[Path]:
     """What the link's user must not open: all that people say, what is counted of it, keys, secrets, sessions."""
     statistics = database_path(config.statistics.database)
     found = [
@@ -104,17 +103,41 @@ def stores(config: Config, file: Path) -> list[Path]:
         config.uplink.key_file,
         file,
     ]
-    found += [statistics] if statistics is not None else []
+    found += [path for path in (statistics, credentials) if path is not None]
     return found + [path for path in (config.ami.secret_file, config.reports.mail.password_file) if path is not None]
 
 
-def _open_to_all(config: Config) -> Iterator[str]:
-    """Folders and keys whose mode lets everybody in."""
-    for path in (config.comms.folder, config.comms.key_file, config.uplink.support, config.uplink.key_file):
+def _open_to_others(config: Config, core: Process) -> Iterator[str]:
+    """Folders and keys that are not pbxd's alone, or that everybody may use."""
+    for path, mask in (
+        (config.comms.folder, 0o077), (config.comms.key_file, 0o077),
+        (config.uplink.support, 0o007), (config.uplink.key_file, 0o007),
+    ):  # fmt: skip
         with contextlib.suppress(FileNotFoundError):
-            mode = stat.S_IMODE(path.stat().st_mode)
-            if mode & 0o007:
-                yield f"{path} has the mode {mode:o}: everybody may use it"
+            found = path.stat()
+            if stat.S_IMODE(found.st_mode) & mask:
+                yield f"{path} has the mode {stat.S_IMODE(found.st_mode):o}: others than pbxd may use it"
+            if found.st_uid not in (core.uid, 0):
+                yield f"{path} belongs to user {found.st_uid}, who is not pbxd"
+
+
+def _ledger(config: Config, enrolment: Enrolment | None) -> LedgerFacts | None:
+    """The ledger, by the keys that the enrolment names and that this box signs with; also of a box that is enrolled no more."""
+    file = config.uplink.key_file
+    own = read_signer(file).verifier.text if file.exists() else ""
+    return ledger.facts(config.uplink.outbox, own if enrolment is None else enrolment.ledger, own)
+
+
+def _unlike(config: Config, told: dict[str, Any]) -> Iterator[str]:
+    """Where pbxd goes by other switches than the file says, or the link by another hub than pbxd."""
+    for key, said in (("enabled", config.uplink.enabled), ("share_statistics", config.uplink.share_statistics)):
+        if told[key] != said:
+            yield f"uplink.{key} is {told[key]} for the pbxd that runs, and {said} in the file: `pbxctl reload`".lower()
+    settings = LinkSettings.read(config.uplink.outbox)
+    if settings is None or not (config.uplink.outbox / ENABLED).exists():
+        return
+    if (settings.hub, settings.host_keys) != (config.uplink.hub, config.uplink.host_keys):
+        yield f"the link goes to {settings.hub} by {len(settings.host_keys)} keys, which is not what the file says: `pbxctl reload`"
 
 
 def _tickets(config: Config, told: Iterable[dict[str, Any]]) -> Iterator[TicketFacts]:
@@ -145,20 +168,6 @@ def _clear(config: Config) -> Iterator[str]:
 def _is_encrypted(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(len(AGE)) == AGE
-
-
-def _secrets_found(config: Config) -> Iterator[str]:
-    """Places in our own logs and in the ledger where a secret stands."""
-    values = [value_of(config, key) for key in keys()]
-    secrets = [one.get_secret_value().encode() for one in values if isinstance(one, SecretStr)]
-    wanted = [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]
-    places = [config.uplink.outbox / LEDGER, config.journal.own, *(config.uplink.outbox / BODIES).glob("*")]
-    places += [*config.uplink.support.glob("tickets/*/*"), *config.uplink.support.glob("*.jsonl")]
-    for path in places:
-        with contextlib.suppress(FileNotFoundError):
-            data = path.read_bytes()
-            if any(secret in data for secret in wanted):
-                yield str(path)
 
 
 def _columns(config: Config) -> Iterator[str]:

@@ -47,7 +47,10 @@ class LedgerFacts:
     faults: tuple[str, ...]
     entries: Mapping[str, int] = field(default_factory=dict)  # by class
     misfits: tuple[str, ...] = ()  # bodies that are not of the form of their class
+    usage: Mapping[str, str] = field(default_factory=dict)  # what the latest report of health told of use
+    bodies: int = 0  # that are there still, and were looked at
     unsent_stats: int = 0
+    stats_off: bool = False  # whether its last word is that statistics are switched off
     stats_after_off: int = 0  # entries of class stats behind the line that switched statistics off
     events: tuple[Mapping[str, Any], ...] = ()  # lines about support: event and its facts
 
@@ -62,6 +65,17 @@ class TicketFacts:
     seconds: float  # that it was to be open
     sessions: tuple[tuple[int, str, str], ...]  # number, sum in the ticket's log, sum of the recording now ("" is none)
     entered: Mapping[str, str] = field(default_factory=dict)  # as its line in the ledger has to be
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """A search for the configuration's secrets."""
+
+    secrets: int  # that were looked for
+    short: int  # too short to be looked for: they would be in every text by chance
+    found: tuple[str, ...] = ()  # places where one stands
+    read: tuple[str, ...] = ()  # what was looked through
+    unread: tuple[str, ...] = ()  # what could not be
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +96,13 @@ class Evidence:
     ledger: LedgerFacts | None
     tickets: tuple[TicketFacts, ...] = ()
     support_socket: bool = False
+    unlike: tuple[str, ...] = ()  # what pbxd or the link go by, where it is not what the configuration file says
     audit: tuple[str, ...] | None = None  # faults of the audit log; None where there is none
     theft: Theft | None = None  # what a thief of the store's disk has; None where nothing is kept
     clear: tuple[str, ...] = ()  # folders on a disk in which pbxd or Asterisk keep sound as it is
     objects: int = 0  # stored recordings, voicemail, chats
     plain: tuple[str, ...] = ()  # of those, what is not encrypted
-    secrets_found: tuple[str, ...] = ()  # places in logs and in the ledger where a secret of the configuration stands
+    searched: Searched = Searched(0, 0)  # for secrets of the configuration
     messages: tuple[Mapping[str, Any], ...] = ()
     columns: tuple[str, ...] = ()  # names of the databases' columns
     findings: tuple[Mapping[str, str], ...] = ()  # the doctor's

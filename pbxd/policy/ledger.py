@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,8 +20,12 @@ STATISTICS = "share_statistics"  # name of the switch
 MOST_MISFITS = 20  # that are told
 
 
-def facts(outbox: Path, key: str) -> LedgerFacts | None:
-    """What the ledger in `outbox` holds; None if there is none. `key` is its verifier key. LedgerError if it cannot be read."""
+def facts(outbox: Path, key: str, trusted: str = "") -> LedgerFacts | None:
+    """What the ledger in `outbox` holds; None if there is none. LedgerError if it cannot be read.
+
+    `key` is the verifier key that the outbox says is its own, `trusted` the one that pbxd signs with, if it is known: who forges
+    the one together with the ledger has not forged the other.
+    """
     if not (outbox / LEDGER).exists():
         return None
     try:
@@ -28,6 +33,8 @@ def facts(outbox: Path, key: str) -> LedgerFacts | None:
     except NoteError as error:
         return LedgerFacts(0, (f"the ledger's key is none: {error}",))
     faults = list(verdict.faults)
+    if trusted not in ("", key):
+        faults.append("the key that the enrolment names is not the one that this box signs with")
     lines = _lines(outbox / LEDGER, faults)
     entries = [line for line in lines if line["what"] == "entry"]
     return LedgerFacts(
@@ -35,7 +42,10 @@ def facts(outbox: Path, key: str) -> LedgerFacts | None:
         faults=tuple(faults),
         entries=Counter(str(line["class"]) for line in entries),
         misfits=tuple(_misfits(outbox, entries)),
+        bodies=sum((outbox / BODIES / str(line["number"])).exists() for line in entries),
+        usage=_usage(outbox, entries),
         unsent_stats=_unsent(lines),
+        stats_off=_off(lines),
         stats_after_off=_after_off(lines),
         events=tuple({"event": line["event"], **line["facts"]} for line in lines if line["what"] == "support"),
     )
@@ -66,6 +76,18 @@ def _misfits(outbox: Path, entries: list[Mapping[str, Any]]) -> list[str]:
     return found[:MOST_MISFITS]
 
 
+def _usage(outbox: Path, entries: list[Mapping[str, Any]]) -> Mapping[str, str]:
+    """What the latest report of health told of use; nothing if there is none any more, or it is not of its form."""
+    for line in reversed(entries):
+        if line["class"] == "health":
+            with contextlib.suppress(FileNotFoundError, GateRefused):
+                found: Mapping[str, str] = check_body("health", (outbox / BODIES / str(line["number"])).read_bytes())[
+                    "usage"
+                ]
+                return found
+    return {}
+
+
 def _unsent(lines: list[Mapping[str, Any]]) -> int:
     """Entries of class stats that wait, or are being sent."""
     book, stats = Book(), set()
@@ -77,6 +99,12 @@ def _unsent(lines: list[Mapping[str, Any]]) -> int:
         if line["what"] == "entry" and line["class"] == "stats":
             stats.add(line["number"])
     return sum(book.state(number) in OPEN for number in stats)
+
+
+def _off(lines: list[Mapping[str, Any]]) -> bool:
+    """Whether the last line about it says that statistics are switched off."""
+    said = [line["value"] for line in lines if line["what"] == "switch" and line["name"] == STATISTICS]
+    return said[-1:] == ["false"]
 
 
 def _after_off(lines: list[Mapping[str, Any]]) -> int:

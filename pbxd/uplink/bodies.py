@@ -28,7 +28,7 @@ LARGEST = 16 * 1024 * 1024  # bytes of a body
 MOST_ROWS = 20_000  # rows of one table in a quarter of an hour
 MOST = 1000  # of anything else that is a list
 OTHER = "other"  # stands for everything whose name does not fit: see `names`
-K = 10  # counts of use below it are not told at all
+K = 10  # counts of use below it are not told at all; a box can have a larger one, uplink.usage_at_least
 BUCKETS = ("10+", "30+", "100+", "300+", "1000+", "3000+", "10000+", "30000+", "100000+")
 USAGE = (
     "calls",
@@ -98,9 +98,9 @@ def is_site(name: str) -> bool:
     return is_queue(name)
 
 
-def bucket(count: int) -> str | None:
-    """The bucket of a count: the largest bound that it reaches. None below `K`: then nothing is told."""
-    reached = [name for name in BUCKETS if count >= int(name[:-1])]
+def bucket(count: int, least: int = K) -> str | None:
+    """The bucket of a count: the largest bound that it reaches. None if that is below `least`: then nothing is told."""
+    reached = [name for name in BUCKETS if count >= int(name[:-1]) >= least]
     return reached[-1] if reached else None
 
 

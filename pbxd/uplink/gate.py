@@ -12,6 +12,7 @@ from typing import Any
 
 from pbxd.config.schema import Config, keys, value_of
 from pbxd.config.shown import is_plain
+from pbxd.errors import GateRefused
 from pbxd.stats.layout import CALLS, EACH, EXTENSION, QUEUES, TRUNK, Layout, Row
 from pbxd.stats.outgoing import Quarter
 from pbxd.stats.question import ReportSettings
@@ -95,9 +96,11 @@ def health(content: Mapping[str, Any]) -> Entry:
     return Entry("health", bodies.body_of("health", content))
 
 
-def usage(counts: Mapping[str, int]) -> dict[str, str]:
-    """Counts of use in coarse buckets; those below k are left out."""
-    found = {name: bodies.bucket(count) for name, count in counts.items()}
+def usage(counts: Mapping[str, int], least: int) -> dict[str, str]:
+    """Counts of use in coarse buckets; those of a bucket below `least` are left out. GateRefused if it is below k."""
+    if least < bodies.K:
+        raise GateRefused(f"health: counts of use below {bodies.K} are not told, whatever the configuration says")
+    found = {name: bodies.bucket(count, least) for name, count in counts.items()}
     return {name: bucket for name, bucket in found.items() if bucket is not None}
 
 

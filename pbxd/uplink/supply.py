@@ -142,9 +142,9 @@ class Supply:
         store = database_path(config.statistics.database)
         folders = {"outbox": config.uplink.outbox, "communications": config.comms.folder}
         folders |= {"statistics": store.parent} if store is not None else {}
-        status = self._box.status()
+        status, least = self._box.status(), config.uplink.usage_at_least
         use = await self._use(status)
-        content = vitals.measure(status, await self._box.doctor(), self._box.trunks(), folders, use)
+        content = vitals.measure(status, await self._box.doctor(), self._box.trunks(), folders, gate.usage(use, least))
         await self._queue(gate.health(content))
 
     async def _use(self, status: Mapping[str, Any]) -> dict[str, int]:

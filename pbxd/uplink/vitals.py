@@ -48,10 +48,10 @@ def measure(
     findings: Iterable[Mapping[str, str]],
     trunks: Mapping[str, str],
     folders: Mapping[str, Path],
-    use: Mapping[str, int],
+    usage: Mapping[str, str],
 ) -> dict[str, Any]:
     """The content of `health`. `trunks`: endpoint -> reachable, unreachable, unknown; `folders`: by the words of `bodies.DISKS`;
-    `use`: counts by the words of `bodies.USAGE`.
+    `usage`: coarse counts, from `gate.usage`.
     """
     info = _SysInfo()
     ctypes.CDLL(None).sysinfo(ctypes.byref(info))
@@ -87,7 +87,7 @@ def measure(
         "doctor": [
             {"check": one["check"] if one["check"] in CHECKS else OTHER, "state": one["state"]} for one in findings
         ],
-        "usage": gate.usage(use),
+        "usage": dict(usage),
     }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pbxd.config.schema import Config
-from pbxd.policy.facts import Evidence, LedgerFacts, Process
+from pbxd.policy.facts import Evidence, LedgerFacts, Process, Searched
 from tests.uplink.support.rig import Rig
 
 
@@ -42,6 +42,7 @@ def good() -> Evidence:
         modes=(),
         control="",
         ledger=LedgerFacts(3, (), {"config": 1, "stats": 1, "health": 1}),
+        searched=Searched(1, 0, read=("the log",)),
         audit=(),
         objects=2,
         columns=("calls.id",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ import pytest
 
 from pbxd.comms.theft import Theft
 from pbxd.config.schema import Config
-from pbxd.policy import clauses, ledger
-from pbxd.policy.facts import Evidence, LedgerFacts, Process, TicketFacts
+from pbxd.policy import clauses, ledger, secrets
+from pbxd.policy.facts import Evidence, LedgerFacts, Process, Searched, TicketFacts
 from pbxd.uplink.bodies import Entry
 from pbxd.uplink.ledger import Ledger
 from pbxd.uplink.notes import Signer
@@ -243,6 +244,78 @@ def test_P11_no_secret_is_in_a_log(rig: Rig, kept: Said, broken: Said) -> None:
     assert str(rig.folder / "support" / "leak.jsonl") in evidence[0]
 
 
+def test_P11_says_what_was_read_and_what_was_not(good: Evidence) -> None:
+    whole = Searched(2, 1, read=("the ledger (1 files)",))
+    assert state(good, "P11", searched=whole) == "kept"
+    assert state(good, "P11", searched=replace(whole, unread=("the log of pbxd",))) == "warning"
+    assert state(good, "P11", searched=replace(whole, found=("a.log",), unread=("the log of pbxd",))) == "broken"
+
+
+class TestSecrets:
+    """The search for secrets."""
+
+    PIN = "8412345679"
+
+    @pytest.fixture
+    def config(self, good: Evidence, tmp_path: Path) -> Config:
+        return configured(
+            good,
+            agi={
+                "agents": {
+                    "17": {"interface": "PJSIP/101", "queues": ["sales"], "pin": self.PIN},
+                    "18": {"interface": "PJSIP/102", "queues": ["sales"], "pin": "1234"},
+                }
+            },
+            uplink={
+                "outbox": str(tmp_path / "outbox"),
+                "support": str(tmp_path / "support"),
+                "key_file": str(tmp_path / "k"),
+            },
+            journal={"own": str(tmp_path / "own.csv")},
+            comms={"key_file": str(tmp_path / "comms.key")},
+            statistics={"database": "postgresql+asyncpg://pbxd:correct-horse@db/pbxd"},
+        ).model_copy(deep=True)
+
+    def test_they_are_found_wherever_they_are_nested(self, config: Config, tmp_path: Path) -> None:
+        key = tmp_path / "comms.key"
+        key.write_text("# public key: age1\nAGE-SECRET-KEY-1X\n")
+        found = secrets.secrets_of(config, [key, tmp_path / "absent"])
+        assert sorted(found) == sorted([self.PIN, "1234", "correct-horse", "AGE-SECRET-KEY-1X"])
+
+    @pytest.mark.parametrize(
+        "place", ["outbox/ledger", "outbox/bodies/7", "own.csv.1", "support/tickets/t/001.cast", "log"]
+    )
+    def test_every_place_is_read(self, config: Config, tmp_path: Path, place: str) -> None:
+        path = tmp_path / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * (secrets.PIECE - 4) + self.PIN.encode())  # over the border of two pieces
+        with (tmp_path / "log").open("a") as log, subprocess.Popen(["sleep", "600"], stderr=log) as process:
+            found = secrets.search(config, Process(process.pid, 0), (), None)
+            process.kill()
+        assert (found.secrets, found.short, found.found) == (
+            2,
+            1,
+            (f"/proc/{process.pid}/fd/2" if place == "log" else str(path),),
+        )
+        assert not found.unread
+        assert any(str(tmp_path / "log") in one for one in found.read)
+
+    @pytest.mark.parametrize(("says", "found"), [("correct-horse", 1), ("nothing", 0), ("", 0)])
+    def test_journald_is_asked_where_the_log_goes_there(
+        self, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str, found: int
+    ) -> None:
+        command = tmp_path / "bin" / "journalctl"
+        command.parent.mkdir()
+        command.write_text(f"#!/bin/sh\nprintf '%s' '{says}'\n")
+        command.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{command.parent}:{os.environ['PATH']}")
+        with subprocess.Popen(["sleep", "600"], stderr=subprocess.PIPE) as process:
+            searched = secrets.search(config, Process(process.pid, 0), (), None)
+            process.kill()
+        assert len(searched.found) == found
+        assert len(searched.unread) == (not says)
+
+
 def test_P12_notices_are_hidden_but_for_security(good: Evidence) -> None:
     hidden = {"id": "1", "state": "hidden", "message": {"topic": "product"}}
     assert state(good, "P12", messages=(hidden,)) == "kept"
@@ -268,3 +341,59 @@ def test_P14_a_stolen_disk_gives_nothing_only_if_the_key_is_not_on_it(good: Evid
     assert state(good, "P14", theft=Theft("none", "another disk"), clear=("voice messages lie on sda",)) == "warning"
     assert state(good, "P14", theft=Theft("taken", "the same disk"), clear=("voice messages lie on sda",)) == "broken"
     assert state(good, "P14", theft=None, objects=0) == "kept"
+
+
+@pytest.mark.parametrize(
+    ("clause", "changed"),
+    [
+        ("P2", {"unlike": ("uplink.share_statistics is true for the pbxd that runs",)}),
+        ("P7", {"unlike": ("the link goes to another hub",)}),
+        (
+            "P8",
+            {
+                "unlike": ("uplink.enabled is true for the pbxd that runs",),
+                "switched_off": True,
+                "links": (),
+                "locked": False,
+            },
+        ),
+        ("P9", {"core": Process(1, 100, listening=("127.0.0.1:4573", "0.0.0.0:8080"))}),
+        ("P9", {"core": Process(1, 100, listening=("[::]:8080",))}),
+        ("P10", {"modes": ("/comms belongs to user 7, who is not pbxd",)}),
+    ],
+)
+def test_what_runs_counts_and_not_what_the_file_says(good: Evidence, clause: str, changed: dict[str, Any]) -> None:
+    assert state(good, clause, **changed) == "broken"
+
+
+def test_P2_a_ledger_that_does_not_know_of_the_switch_breaks_it(good: Evidence) -> None:
+    off = configured(good, uplink={"share_statistics": False})
+    assert state(good, "P2", config=off, ledger=LedgerFacts(1, (), stats_off=True)) == "kept"
+    assert state(good, "P2", config=off, ledger=LedgerFacts(1, ())) == "broken"
+
+
+def test_P1_a_ledger_signed_by_somebody_else_is_broken(good: Evidence, tmp_path: Path) -> None:
+    """Who forges the outbox has not forged the key that pbxd signs with."""
+    forger, box = Signer("pbxd-ledger-test", bytes(range(32))), Signer("pbxd-ledger-test", bytes(32))
+    book = Ledger(tmp_path, forger)
+    book.open()
+    book.queue(Entry("stats", b"{}"))
+    found = ledger.facts(tmp_path, forger.verifier.text, box.verifier.text)
+    assert found is not None
+    assert found.bodies == 1
+    assert any("not the one that this box signs with" in fault for fault in found.faults)
+    assert state(good, "P1", ledger=found) == "broken"
+    book.close()
+
+
+def test_a_file_that_was_not_reloaded_is_told(rig: Rig) -> None:
+    text = rig.pbxd.config.read_text()
+    rig.pbxd.config.write_text(text.replace("uplink:\n  {", "uplink:\n  {share_statistics: false, enabled: false, "))
+    assert rig.pbxd.config.read_text() != text
+    try:
+        said = on_the_box(rig)
+    finally:
+        rig.pbxd.config.write_text(text)
+    for clause in ("P2", "P8"):
+        assert said[clause][0] == "broken"
+        assert "pbxctl reload" in said[clause][1][0]

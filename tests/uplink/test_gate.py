@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from pbxd.calls.site import Site
 from pbxd.config.schema import Config, keys
@@ -194,9 +194,15 @@ def test_P1_the_configuration_goes_without_texts() -> None:
 
 
 def test_P5_small_counts_are_left_out_and_others_are_coarse() -> None:
-    assert gate.usage({"calls": 9, "voice_messages": 10, "recordings": 29, "agi_sessions": 123_456}) == {
-        "voice_messages": "10+", "recordings": "10+", "agi_sessions": "100000+",
-    }  # fmt: skip
+    counts = {"calls": 9, "voice_messages": 10, "recordings": 35, "agi_sessions": 123_456}
+    told = {"voice_messages": "10+", "recordings": "30+", "agi_sessions": "100000+"}
+    assert gate.usage(counts, 10) == told
+    assert gate.usage(counts, 30) == {"recordings": "30+", "agi_sessions": "100000+"}
+    assert gate.usage(counts, 31) == {"agi_sessions": "100000+"}  # the bucket is told, and it begins below
+    with pytest.raises(GateRefused, match="below 10"):
+        gate.usage(counts, 9)  # it can only be made stricter
+    with pytest.raises(ValidationError):
+        Config.model_validate({"uplink": {"usage_at_least": 9}})
     assert int(bodies.BUCKETS[0][:-1]) == bodies.K
 
 
