@@ -138,12 +138,12 @@ def limit(request: ScriptRequest) -> None:
 
 
 def passed(used: Usage, request: ScriptRequest) -> str:
-    """Which limit a family has passed; empty for none. One second of processor time more, for the kernel's own limit ends one."""
+    """Which limit a family has passed; empty for none."""
     if used.processes > request.processes:
         return "processes"
     if used.memory > request.memory:
         return "memory"
-    return "cpu" if used.cpu > max(1, round(request.cpu)) + 1 else ""
+    return "cpu" if used.cpu > request.cpu else ""
 
 
 def heard(connection: socket.socket) -> bytes:

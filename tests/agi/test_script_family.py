@@ -128,20 +128,20 @@ async def test_processor_time_is_counted_for_all_together(tmp_path: Path) -> Non
         "spends",
         "while True:\n"
         "    if os.fork() == 0:\n"
-        "        while time.process_time() < 0.5: pass\n"
+        "        while time.process_time() < 0.1: pass\n"
         "        os._exit(0)\n"
         "    os.wait()\n",
     )
-    async with serving(folder=tmp_path, scripts={"cpu": "1s"}) as host:
+    async with serving(folder=tmp_path, scripts={"cpu": "400ms"}) as host:
         assert await host.session("spends") == [STATUS("TIMEOUT")]
 
 
 def test_which_limit_is_passed() -> None:
     request = ScriptRequest("a", (), processes=2, cpu=1.0, memory=1000, at_once=1)
-    assert passed(Usage(2, 2.0, 1000), request) == ""
-    assert passed(Usage(3, 2.0, 1000), request) == "processes"
-    assert passed(Usage(2, 2.1, 1000), request) == "cpu"
-    assert passed(Usage(2, 2.0, 1001), request) == "memory"
+    assert passed(Usage(2, 1.0, 1000), request) == ""
+    assert passed(Usage(3, 1.0, 1000), request) == "processes"
+    assert passed(Usage(2, 1.1, 1000), request) == "cpu"
+    assert passed(Usage(2, 1.0, 1001), request) == "memory"
 
 
 @pytest.mark.parametrize(
