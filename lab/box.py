@@ -35,7 +35,7 @@ statistics:
 agi:
   listen: {address}:4573
   users: ['{asterisk}']
-  scripts: {{folder: {folder}/agi.d}}
+  scripts: {{folder: {folder}/agi.d, own_user: true}}
 voicemail:
   spool: {spool}/voicemail
 control:

@@ -146,6 +146,7 @@ class CommunicationServices:
         """What is wrong, and the remedy. `status` is that of `status()`."""
         return [
             doctor.agi(status["agi"]),
+            *doctor.agi_scripts(status["agi"]["scripts"]),
             doctor.recording(status["recording"]),
             *doctor.communications(status["comms"], status["recordings"], self.config.doctor.disk_low),
             *doctor.voicemail(status["voicemail"]),

@@ -66,6 +66,22 @@ def agi(status: dict[str, Any]) -> Finding:
     return ok("agi", f"{where}, {status['running']} sessions now, {status['sessions']} since the start")
 
 
+def agi_scripts(status: dict[str, Any]) -> list[Finding]:
+    """The customer's scripts: as whom they run; nothing, where there are none."""
+    files, how = status["files"], status["way"]
+    if not files:
+        return []
+    if how == "own user":
+        remedy = "set agi.scripts.own_user: false, and `systemctl enable --now pbxd-scripts.socket`: docs/dialplan.md"
+        detail = f"{files} AGI scripts run as pbxd's own user, and can read and delete recordings, voicemail and chats"
+        return [Finding("scripts", "warning", detail, remedy)]
+    if how == "none":
+        remedy = "`systemctl enable --now pbxd-scripts.socket`; as root without systemd, set agi.scripts.user: docs/dialplan.md"
+        return [Finding("scripts", "fault", f"{files} AGI scripts cannot run: there is no user for them", remedy)]
+    as_whom = f"the user {status['user']}" if how == "user" else "the user of pbxd-scripts.service"
+    return [ok("scripts", f"{files} AGI scripts run as {as_whom}, {status['running']} now")]
+
+
 def recording(status: dict[str, Any] | None) -> Finding:
     """Recordings of calls, as they are made."""
     if status is None:

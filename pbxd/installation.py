@@ -17,6 +17,8 @@ FILES = {  # shipped file -> where it goes
     "pbxd.service": "etc/systemd/system/pbxd.service",
     "pbxd-uplink.service": "etc/systemd/system/pbxd-uplink.service",
     "pbxd-uplink.path": "etc/systemd/system/pbxd-uplink.path",
+    "pbxd-scripts.service": "etc/systemd/system/pbxd-scripts.service",
+    "pbxd-scripts.socket": "etc/systemd/system/pbxd-scripts.socket",
     "pbxd.sysusers": "etc/sysusers.d/pbxd.conf",
     "pbxd.tmpfiles": "etc/tmpfiles.d/pbxd.conf",
     "pbxd.logrotate": "etc/logrotate.d/pbxd",
@@ -85,6 +87,7 @@ def activate(say: Say) -> None:
         ["systemd-tmpfiles", "--create", "/etc/tmpfiles.d/pbxd.conf"],
         ["systemctl", "daemon-reload"],
         ["systemctl", "enable", "--now", "pbxd-uplink.path"],
+        ["systemctl", "enable", "--now", "pbxd-scripts.socket"],
     ):
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False)

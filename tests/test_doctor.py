@@ -15,6 +15,22 @@ AGI: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
+    ("way", "state", "said"),
+    [
+        ("user", "ok", "as the user guest"),
+        ("service", "ok", "pbxd-scripts.service"),
+        ("own user", "warning", "as pbxd's own user"),
+        ("none", "fault", "2 AGI scripts cannot run"),
+    ],
+)
+def test_scripts(way: str, state: str, said: str) -> None:
+    status = {"way": way, "user": "guest", "files": 2, "running": 1}
+    (found,) = doctor.agi_scripts(status)
+    assert (found.state, said in found.detail) == (state, True)
+    assert doctor.agi_scripts(status | {"files": 0}) == []
+
+
+@pytest.mark.parametrize(
     ("status", "state", "said"),
     [
         ({}, "ok", "2 sessions now, 9 since the start"),

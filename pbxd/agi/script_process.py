@@ -1,32 +1,27 @@
-"""One AGI script as a process of its own: limits, its end, and what it says on standard error.
-
-`setpriv` and `prlimit` (util-linux) give up rights and set limits between fork and exec: no code of ours runs there, and
-nothing of the daemon's own environment, descriptors or credentials goes to the script.
-"""
+"""One AGI script as pbxd sees it: its pipes, its end, and what it says on standard error. Its process is its host's."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
-import pwd
 import re
-import signal
+import socket
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
 import structlog
 
+from pbxd.agi.script_request import DESCRIPTORS, HANGUP, ScriptRequest
 from pbxd.agi.wire import MAX_COMMAND
-from pbxd.config.agi import Scripts as ScriptSettings
 from pbxd.errors import AGIAppError
 
-ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/"}
 MAX_OUTPUT = 4 * MAX_COMMAND  # bytes of a line on standard output; longer ones are no command of Asterisk
-FILES = 256  # descriptors
+START = 10.0  # s that the host may take to start a script
+PATIENCE = 5.0  # s for a script's end, until we say that it cannot be ended (it hangs in the kernel)
 SPOKEN = 50  # lines of standard error that are logged a run
 SPOKEN_LINE = 500  # bytes of each
-STRAGGLE = 0.5  # s after the script's end for what it has written; a child of its may hold the pipe for ever
 NOISE = re.compile(
     rb"ARGS: |ENV LINE: |class AGI: |\s+(?:COMMAND|RESULT_LINE|RESULT_DICT): |[ {]'(?:agi_|result)|'(?:endpos|result)'"
 )
@@ -66,133 +61,154 @@ class Speech:
         return found
 
 
-def command(path: Path, arguments: tuple[str, ...], settings: ScriptSettings) -> list[str]:
-    """The command line that runs a script within its limits. AGIAppError if it would have rights that it is not to have."""
-    rights = ["--no-new-privs"]
-    if settings.user is not None:
-        if os.geteuid() != 0:
-            raise AGIAppError(f"agi.scripts.user is {settings.user}, and only root can run a script as another user")
-        try:
-            entry = pwd.getpwnam(settings.user)
-        except KeyError as error:
-            raise AGIAppError(f"agi.scripts.user: there is no user {settings.user}") from error
-        rights += ["--reuid", str(entry.pw_uid), "--regid", str(entry.pw_gid), "--init-groups"]
-    cpu = max(1, round(settings.cpu))
-    limits = [
-        f"--as={settings.memory}",
-        f"--cpu={cpu}:{cpu + 1}",  # SIGXCPU, then SIGKILL
-        f"--nproc={settings.processes}",
-        f"--nofile={FILES}",
-        "--core=0",
-    ]
-    return ["setpriv", *rights, "--", "prlimit", *limits, "--", str(path), *arguments]
-
-
-class Pipes(asyncio.subprocess.SubprocessStreamProtocol):
-    """asyncio's own, that tells of the exit when it happens: a child of the script may hold its pipes for long after that."""
+class Inlet(asyncio.BaseProtocol):
+    """Our end of the script's standard input."""
 
     def __init__(self) -> None:
-        loop = asyncio.get_running_loop()
-        super().__init__(MAX_OUTPUT, loop)
-        self.exited: asyncio.Future[None] = loop.create_future()
+        self.gone = False
+        self._room = asyncio.Event()
+        self._room.set()
 
-    def process_exited(self) -> None:
-        """The script itself has ended."""
-        super().process_exited()
-        if not self.exited.done():
-            self.exited.set_result(None)
+    def pause_writing(self) -> None:
+        """It does not read what is there."""
+        self._room.clear()
+
+    def resume_writing(self) -> None:
+        """It reads."""
+        self._room.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's own signature
+        """It has closed it."""
+        self.gone = True
+        self._room.set()
+
+    async def room(self) -> None:
+        """Return when it takes more, or has closed."""
+        await self._room.wait()
+
+
+async def reading(file: int) -> tuple[asyncio.StreamReader, asyncio.BaseTransport]:
+    """One of the script's outputs as a stream; the descriptor is the transport's from here on."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(MAX_OUTPUT, loop)
+    transport, _ = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader, loop=loop), os.fdopen(file, "rb", 0)
+    )
+    return reader, transport
 
 
 class ScriptProcess:
     """A running script."""
 
-    def __init__(self, name: str, transport: asyncio.SubprocessTransport, pipes: Pipes) -> None:
-        if pipes.stdin is None or pipes.stdout is None or pipes.stderr is None:
-            raise AGIAppError(f"{name}: the script has no pipes")
+    def __init__(self, name: str) -> None:
         self.name = name
-        self._transport = transport
-        self._exited = pipes.exited
-        self._input, self._output, self._errors = pipes.stdin, pipes.stdout, pipes.stderr
-        self._reading = False  # somebody waits for a line
+        self.pid = 0
         self.speech = Speech(name)
-        self._listening = asyncio.create_task(self._listen())
-        self._exited.add_done_callback(lambda _: asyncio.get_running_loop().call_later(STRAGGLE, self._let_go))
+        self._transports: list[asyncio.BaseTransport] = []
+        self._tasks: list[asyncio.Task[Any]] = []
 
     @classmethod
-    async def start(cls, path: Path, arguments: tuple[str, ...], settings: ScriptSettings) -> ScriptProcess:
-        """Start it. AGIAppError if that cannot be."""
-        words = command(path, arguments, settings)
-        loop = asyncio.get_running_loop()
+    async def start(cls, host: socket.socket, request: ScriptRequest) -> ScriptProcess:
+        """Have the host, at the other end of a new connection, start it. AGIAppError if that cannot be."""
+        made = cls(request.name)
         try:
-            transport, pipes = await loop.subprocess_exec(
-                Pipes, *words, env=ENVIRONMENT, cwd="/", start_new_session=True
-            )
-        except (OSError, ValueError) as error:  # ValueError: a NUL in an argument
-            raise AGIAppError(f"{path} cannot be started: {getattr(error, 'strerror', None) or error}") from error
-        return cls(path.name, transport, pipes)
+            async with asyncio.timeout(START):
+                await made._begin(host, request)
+        except BaseException as error:
+            made._let_go()
+            host.close()
+            if isinstance(error, OSError | ValueError):  # a time-out is an OSError
+                raise AGIAppError(f"{request.name} cannot be started: its host says {error or 'nothing'}") from error
+            raise
+        return made
 
-    @property
-    def pid(self) -> int:
-        """Its process id, which is its session's and process group's too."""
-        return self._transport.get_pid()
-
-    def _let_go(self) -> None:
-        """It has ended, and whoever holds its pipes writes nothing more of use: the reader is to see their end."""
-        if self._reading:
-            self._transport.close()
+    async def _begin(self, host: socket.socket, request: ScriptRequest) -> None:
+        loop = asyncio.get_running_loop()
+        pairs = [os.pipe2(os.O_CLOEXEC) for _ in range(DESCRIPTORS)]
+        (its_input, own_input), (own_output, its_output), (own_errors, its_errors) = pairs
+        given = [its_input, its_output, its_errors]
+        try:
+            self._inlet = Inlet()
+            self._input, _ = await loop.connect_write_pipe(lambda: self._inlet, os.fdopen(own_input, "wb", 0))
+            self._transports.append(self._input)
+            self._output, output = await reading(own_output)
+            self._errors, errors = await reading(own_errors)
+            self._transports += [output, errors]
+            line = request.line()
+            sent = socket.send_fds(host, [line], given)
+            await loop.sock_sendall(host, line[sent:])
+        finally:
+            for file in given:
+                os.close(file)
+        self._words, control = await asyncio.open_unix_connection(sock=host)
+        self._control = control
+        self._transports.append(control.transport)
+        said = json.loads(await self._words.readline() or b'{"fault": "nothing"}')
+        if "fault" in said:
+            raise AGIAppError(said["fault"])
+        self.pid = said["pid"]
+        self._listening = asyncio.create_task(self._listen())
+        self._ended = asyncio.create_task(self._wait())
+        self._tasks = [self._listening, self._ended]
 
     async def _listen(self) -> None:
         while data := await self._errors.read(4096):
             for line in self.speech.hear(data):
                 log.info("script says", script=self.name, line=line)
 
+    async def _wait(self) -> dict[str, Any]:
+        """What the host says of its end; nothing if its keeper was ended."""
+        try:
+            line = await self._words.readline()
+            await self._words.read()  # the keeper closes when nothing of it is left
+        except ConnectionError:
+            return {}
+        found: dict[str, Any] = json.loads(line) if line else {}
+        return found
+
     async def read_command(self) -> bytes | None:
         """The next line that it writes, without its end; None at the end. AGIAppError if it is too long to be a command."""
-        self._reading = True
         try:
-            async with asyncio.timeout(STRAGGLE if self._exited.done() else None):
-                line = await self._output.readline()
-        except TimeoutError:
-            return None
+            line = await self._output.readline()
         except ValueError as error:
             raise AGIAppError(f"{self.name} writes a line of more than {MAX_OUTPUT} bytes") from error
-        finally:
-            self._reading = False
         return line.rstrip(b"\r\n") if line else None
 
     async def write(self, data: bytes) -> None:
         """Give it an answer. One that does not read waits here until its time is over; one that has ended is no fault."""
-        with contextlib.suppress(
-            ConnectionError, RuntimeError
-        ):  # RuntimeError: uvloop's word for a pipe that is closed
+        if not self._inlet.gone:
             self._input.write(data)
-            await self._input.drain()
+            await self._inlet.room()
 
     def write_soon(self, data: bytes) -> None:
         """Give it what it did not ask for, unless it has not read what is there."""
-        if self._input.transport.get_write_buffer_size() < MAX_OUTPUT:
-            with contextlib.suppress(ConnectionError, RuntimeError):
-                self._input.write(data)
+        if not self._inlet.gone and self._input.get_write_buffer_size() < MAX_OUTPUT:
+            self._input.write(data)
 
     def hang_up(self) -> None:
         """Tell it as Asterisk does: SIGHUP, to the script alone."""
-        if not self._exited.done():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGHUP)
+        if not self._ended.done():
+            self._control.write(HANGUP)
 
-    async def exit_code(self) -> int:
-        """Its exit code when it has ended; the negative number of the signal that ended it."""
-        await asyncio.shield(self._exited)
-        return self._transport.get_returncode() or 0
+    async def verdict(self) -> dict[str, Any]:
+        """What the host says when it has ended with all that it had started: `code`, or `over` for a limit that was passed."""
+        return await asyncio.shield(self._ended)
 
     async def end(self) -> None:
         """End it and all that it has started, if it runs still; returns when it is gone."""
-        if not self._exited.done():
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
-        await asyncio.wait([self._exited])
-        await asyncio.wait([self._listening], timeout=STRAGGLE)
-        self._transport.close()
-        await asyncio.wait([self._listening])
+        if self._control.can_write_eof() and not self._ended.done():
+            with contextlib.suppress(OSError):  # it is gone already
+                self._control.write_eof()
+        _, left = await asyncio.wait([self._listening, self._ended], timeout=PATIENCE)
+        if self._ended in left:
+            log.error("a script cannot be ended", script=self.name, pid=self.pid)
         if self.speech.dropped:
             log.info("script says more", script=self.name, lines=self.speech.dropped)
+        self._let_go()
+        await asyncio.wait(self._tasks)
+
+    def _let_go(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for transport in self._transports:
+            transport.close()

@@ -9,41 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import signal
-import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pbxd.agi.application import Application, Services
+from pbxd.agi.script_file import NAME, fault
+from pbxd.agi.script_hosting import ScriptHosting, way
 from pbxd.agi.script_process import ScriptProcess
+from pbxd.agi.script_request import OVER, ScriptRequest
 from pbxd.agi.session import Request, Session
 from pbxd.agi.wire import MAX_COMMAND
 from pbxd.errors import AGIAppError, AGIBusy, AGIException, AGISIGHUPHangup, AGITimeout
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 REFUSED = b"510 Invalid or unknown command\n"  # what a script gets for a line that Asterisk would cut in two
-
-
-def fault(folder: Path, name: str) -> str:
-    """Why the file `name` of `folder` cannot be a script; empty if it can. It never leads out of the folder."""
-    path = folder / name
-    if not NAME.fullmatch(name):
-        return "its name is not made of letters, digits, . _ and -"
-    try:
-        found = path.stat()
-        if path.resolve().parent != folder.resolve():
-            return "it leads out of the folder"
-    except OSError as error:
-        return str(error.strerror)
-    executable = found.st_mode & 0o111 and os.access(path, os.X_OK)
-    faults = {
-        "it is no file": not stat.S_ISREG(found.st_mode),
-        "every user may change it: chmod o-w": found.st_mode & stat.S_IWOTH,
-        "it is not executable: chmod +x": not executable,
-    }
-    return next((text for text, is_so in faults.items() if is_so), "")
 
 
 class Scripts:
@@ -51,6 +32,7 @@ class Scripts:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._hosting = ScriptHosting()
         self._running: set[ScriptProcess] = set()
         self._starting = 0
 
@@ -89,7 +71,15 @@ class Scripts:
             raise AGIBusy(f"{settings.at_once} scripts run already")
         self._starting += 1
         try:
-            process = await ScriptProcess.start(path, without_empty_end(request.arguments), settings)
+            asked = ScriptRequest(
+                path.name,
+                without_empty_end(request.arguments),
+                processes=settings.processes,
+                cpu=settings.cpu,
+                memory=settings.memory,
+                at_once=settings.at_once,
+            )
+            process = await ScriptProcess.start(await self._hosting.connect(settings), asked)
         finally:
             self._starting -= 1
         self._running.add(process)
@@ -119,7 +109,7 @@ class Scripts:
 
                 with session.relaying(hung_up, lambda line: process.write_soon(line + b"\n")):
                     await relay(process.read_command, process.write, session, request)
-                    judge(process.name, await process.exit_code(), hung_up=session.hung_up)
+                    judge(process.name, await process.verdict(), hung_up=session.hung_up)
         except TimeoutError as error:
             if session.hung_up:
                 raise AGISIGHUPHangup(f"{process.name} went on after the caller had hung up; it was ended") from error
@@ -128,6 +118,16 @@ class Scripts:
     async def close(self) -> None:
         """End what runs still."""
         await asyncio.gather(*(self._end(process) for process in list(self._running)))
+        await self._hosting.close()
+
+    def status(self) -> dict[str, Any]:
+        """How scripts are run, and how many files there are to run; for the doctor."""
+        settings = self._services.config.scripts
+        try:
+            count = sum(not fault(self.folder, name) for name in os.listdir(self.folder))  # noqa: PTH208 - names are meant
+        except OSError:
+            count = 0  # `listing` says why
+        return {"way": str(way(settings)), "user": settings.user or "", "files": count, "running": self.running}
 
 
 async def relay(
@@ -155,12 +155,18 @@ def without_empty_end(arguments: tuple[str, ...]) -> tuple[str, ...]:
     return arguments[:count]
 
 
-def judge(name: str, code: int, *, hung_up: bool) -> None:
-    """What an exit code means: an AGI error, unless all is well."""
-    if code == 0:
+def judge(name: str, verdict: Mapping[str, Any], *, hung_up: bool) -> None:
+    """What the host says of a script's end: an AGI error, unless all is well."""
+    code, over = verdict.get("code"), verdict.get("over")
+    if code == 0 and over is None:
         return
     error: AGIException
-    if hung_up:
+    if over is not None:
+        kind = AGITimeout if over == "cpu" else AGIAppError
+        error = kind(f"{name} and what it had started passed {OVER.get(over, over)}; they were ended")
+    elif code is None:
+        error = AGIAppError(f"{name} was ended together with its keeper")
+    elif hung_up:
         error = AGISIGHUPHangup(f"{name} ended with the call")
     elif code == -signal.SIGXCPU:
         error = AGITimeout(f"{name} used more processor time than agi.scripts.cpu")

@@ -279,6 +279,7 @@ class AgiServer:
             "outcomes": {str(status): counters.outcomes[status] for status in Status},
             "routes": dict(counters.routes),
             "scripts_running": self.scripts.running,
+            "scripts": self.scripts.status(),
         }
 
 

@@ -45,4 +45,4 @@ class AgiService:
         """Every file of the scripts' folder, its fault, and how often it was asked for. AGIAppError if it cannot be read."""
         asked = self.server.counters.routes
         found = [script | {"sessions": asked[script["name"]]} for script in self.scripts.listing()]
-        return {"folder": str(self.scripts.folder), "running": self.scripts.running, "scripts": found}
+        return {"folder": str(self.scripts.folder), "scripts": found} | self.scripts.status()

@@ -8,6 +8,12 @@ from typing import Annotated, Any
 import typer
 
 app = typer.Typer(no_args_is_help=True)
+AS_WHOM = {
+    "user": "the user {user}",
+    "own user": "pbxd's own user, who can read all recordings (agi.scripts.own_user)",
+    "service": "the user of pbxd-scripts.service",
+    "none": "nobody: pbxd-scripts.socket is not there, see docs/dialplan.md",
+}
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
@@ -59,6 +65,8 @@ def scripts(context: typer.Context, as_json: Json = False) -> None:
         typer.echo(json.dumps(found, indent=2))
     for script in [] if as_json else found["scripts"]:
         typer.echo(f"{script['name']:20} {script['sessions']:8}  {script['fault'] or 'ok'}")
+    if not as_json and found["scripts"]:
+        typer.echo(f"\nThey run as {AS_WHOM[found['way']].format(**found)}.")
     if not found["scripts"] and not as_json:
         typer.echo(f"no scripts in {found['folder']}")
     if any(script["fault"] for script in found["scripts"]):

@@ -164,14 +164,23 @@ class Scripts(Part):
     folder: AbsolutePath = Field(Path("/etc/pbxd/agi.d"), description="Programs in it are routes by their names.")
     user: str | None = Field(
         None,
-        description="User as whom they run, if pbxd runs as root; empty is pbxd's own.",
+        description="User as whom they run, if pbxd runs as root; empty: by the service.",
         pattern=r"^[a-z_][a-z0-9_-]*$",
+    )
+    service: AbsolutePath | None = Field(
+        Path("/run/pbxd-scripts/socket"),
+        description="Socket of pbxd-scripts.service, which runs them as a user of its own.",
+    )
+    own_user: bool = Field(
+        False, description="Run them as pbxd's own user instead, who can read and delete all that pbxd can."
     )
     time: Duration = Field(3600.0, description="How long one may run.")
     hangup_time: Duration = Field(10.0, description="How long one may go on after the caller has hung up.")
-    cpu: Duration = Field(30.0, description="Processor time that one may use.")
-    memory: Size = Field(512 * 1024**2, description="Memory that one may have mapped.")
-    processes: int = Field(64, description="Processes that the user may have when one is made.", ge=1)
+    cpu: Duration = Field(30.0, description="Processor time that one may use, with all that it starts.")
+    memory: Size = Field(
+        512 * 1024**2, description="Memory that each of its processes may have mapped, and all together in RAM."
+    )
+    processes: int = Field(64, description="Processes that one may be, with all that it starts.", ge=1)
     at_once: int = Field(50, description="How many may run at the same time.", ge=0)
 
 

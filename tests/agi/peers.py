@@ -102,7 +102,8 @@ async def serving(
 ) -> AsyncIterator[Host]:
     """A running server."""
     scripts, listen = keys.pop("scripts", {}), keys.pop("listen", "127.0.0.1:0")
-    config = Agi.model_validate({"listen": "127.0.0.1:1", "scripts": {"folder": str(folder)} | scripts} | keys)
+    scripts = {"folder": str(folder), "own_user": "user" not in scripts and "service" not in scripts} | scripts
+    config = Agi.model_validate({"listen": "127.0.0.1:1", "scripts": scripts} | keys)
     services = Services(config.model_copy(update={"listen": listen}))
     server = AgiServer(services, Routes({"ok": ok} | (applications or {})), Scripts(services))
     task = asyncio.create_task(server.run())

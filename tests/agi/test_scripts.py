@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from pbxd.agi.script_file import fault
 from pbxd.agi.script_process import SPOKEN, Speech
-from pbxd.agi.scripts import fault, without_empty_end
+from pbxd.agi.scripts import without_empty_end
 from tests.agi.peers import STATUS, environment, serving
 from tests.conftest import reachable
 

@@ -15,8 +15,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pbxd.family import become_head
 from pbxd.uplink.support.core_link import LONGEST, Core
-from pbxd.uplink.support.family import become_head, end_below
+from pbxd.uplink.support.family import end_below
 from pbxd.uplink.support.server import listen
 
 

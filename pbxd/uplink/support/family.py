@@ -1,12 +1,11 @@
 """Ends a process with all that descended from it: no control group is needed, and nothing can slip away by a double fork.
 
-The one at the top is a subreaper (prctl(2)): what loses its parent below it becomes its child. It is stopped, its descendants
+The one at the top is a subreaper (`pbxd.family`): what loses its parent below it becomes its child. It is stopped, its descendants
 are killed until there are none, and only then is it killed itself.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import time
@@ -14,17 +13,8 @@ from pathlib import Path
 
 from pbxd.errors import SupportError
 
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 1, 4, 36
 MARK = "PBXD_SUPPORT"  # in the environment of all that a session starts: the ticket's id
 PATIENCE = 5.0  # s until we say that a process cannot be killed (it hangs in the kernel)
-
-
-def become_head() -> None:
-    """Make this process the one at the top: orphans below it become its own, its parent's end ends it, nobody may trace it."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    for option, value in ((PR_SET_CHILD_SUBREAPER, 1), (PR_SET_PDEATHSIG, signal.SIGTERM), (PR_SET_DUMPABLE, 0)):
-        if libc.prctl(option, value, 0, 0, 0) != 0:
-            raise SupportError(f"prctl {option}: {os.strerror(ctypes.get_errno())}")
 
 
 def parents() -> dict[int, tuple[int, str]]:
