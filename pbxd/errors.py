@@ -68,6 +68,7 @@ PbxdError
 │   └── HubUntrusted       who answers is not the hub whose key is pinned
 ├── HubError               the vendor's hub: a key, a box, a person or a message that is not as it has to be
 └── ControlError           the control socket: absent, refused, or an answer that is an error
+    └── ControlRefused     pbxd answers, and this user may not do that
 """
 
 from __future__ import annotations
@@ -361,3 +362,7 @@ class HubError(PbxdError):
 
 class ControlError(PbxdError):
     """The control socket is absent, refuses us, or answered with an error."""
+
+
+class ControlRefused(ControlError):
+    """pbxd answers, and this user may not do that; the message says why."""

@@ -111,12 +111,12 @@ def narrowed(
 ) -> dict[str, Any]:
     """Of `live` what concerns these extensions, and the queues that are called as these teams."""
 
-    def concerns(uniqueid: str) -> bool:
-        channel = state.channels.get(uniqueid)
-        if channel is None:
-            return False
-        endpoint = channel.name.rpartition("-")[0]
-        return channel.queue in teams or (not site.is_trunk(endpoint) and site.number_of(endpoint, "") in numbers)
+    queues = {channel.name: channel.queue for channel in state.channels.values()}
+
+    def concerns(channel: str) -> bool:
+        endpoint = channel.rpartition("-")[0]
+        own = not site.is_trunk(endpoint) and site.number_of(endpoint, "") in numbers
+        return own or queues.get(channel, "") in teams - {""}
 
     return {
         "calls": [call for call in live["calls"] if any(map(concerns, call["channels"]))],

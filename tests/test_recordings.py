@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from lab.asterisk import wait_until
+from lab.box import Pbxd
 from pbxd.cli.client import UnixConnection
 from pbxd.comms import theft
 from tests.conftest import reachable
@@ -49,7 +50,7 @@ def listed(running: Running) -> list[str]:
     return [one["id"] for one in json.loads(done.stdout)] if not done.returncode else []
 
 
-def by(user: str, running: Running, method: str, route: str, **headers: str) -> tuple[int, bytes]:
+def by(user: str, running: Running | Pbxd, method: str, route: str, **headers: str) -> tuple[int, bytes]:
     """What another user of this machine is answered: a fork that becomes that user, and asks."""
     entry = pwd.getpwnam(user)
     reader, writer = os.pipe()

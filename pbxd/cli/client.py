@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from pbxd.errors import ControlError
+from pbxd.errors import ControlError, ControlRefused
 
 DEFAULT_SOCKET = Path("/run/pbxd/control.sock")
 STREAMED = 256 * 1024  # bytes of an answer that are in memory at a time
@@ -108,8 +108,8 @@ class Client:
             return response
         said = response.read()
         if response.status == http.client.FORBIDDEN and not said:  # it was not even let in
-            raise ControlError(f"{self.path} may not be used by you: use sudo, or join the group of control.group")
-        raise ControlError(_reason(said))
+            raise ControlRefused(f"{self.path} may not be used by you: use sudo, or join the group of control.group")
+        raise (ControlRefused if response.status == http.client.FORBIDDEN else ControlError)(_reason(said))
 
 
 def _reason(answer: bytes) -> str:

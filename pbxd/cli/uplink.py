@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pbxd.errors import ControlError
+from pbxd.errors import ControlError, ControlRefused
 
 app = typer.Typer(no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
@@ -162,11 +162,16 @@ def off(context: typer.Context, outbox: Outbox = DEFAULT_OUTBOX) -> None:
     found: dict[str, Any] = {"stops": STOPS, "waiting": 0}
     try:
         found = context.obj.post("/v1/uplink/off")
+    except ControlRefused:
+        raise
     except ControlError as error:
         if not outbox.is_dir():
             raise
-        (outbox / "off").touch()
-        (outbox / "enabled").unlink(missing_ok=True)
+        try:
+            (outbox / "off").touch()
+            (outbox / "enabled").unlink(missing_ok=True)
+        except OSError as failure:
+            raise ControlError(f"{error}; {outbox}/off cannot be written by hand: {failure.strerror}") from failure
         typer.echo(f"pbxd does not answer ({error}); {outbox}/off was written by hand")
     typer.echo("the uplink is off: no connection, no look-up of a name, until `pbxctl uplink on`")
     stopped(found)

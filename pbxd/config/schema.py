@@ -186,7 +186,9 @@ class Control(Part):
     """The local API."""
 
     socket: AbsolutePath = at_start(Path("/run/pbxd/control.sock"), "Unix socket on which it listens.")
-    group: str | None = Field(None, description="Members may use it, beside root and pbxd's own user.")
+    group: str | None = Field(
+        None, description="Members may use it as far as their role in `people` goes, beside root and pbxd's own user."
+    )
 
 
 class Metrics(Part):

@@ -12,6 +12,7 @@ from lab.asterisk import wait_until
 from lab.desk import Line
 from lab.transfers import answered_by, connect
 from tests.lab.office import Office
+from tests.test_recordings import by
 
 TALK = 1.2  # s: enough to be told from a moment between two steps
 KEYED, CARD = "7391846205", "4929518306"  # keys that are pressed in no other call
@@ -79,7 +80,7 @@ def conference(office: Office) -> None:
 
 
 def by_hand(office: Office) -> None:
-    """By feature code, by the command, by the API."""
+    """By feature code, by the command, by the API, by somebody with their own login at whose phone it is."""
     a, b = connect(office.desk, "104", "137", "*7137")
     talk(office, "104")
     b.key("*7")
@@ -91,6 +92,7 @@ def by_hand(office: Office) -> None:
     for ask in (
         lambda what: office.box.pbxd.ctl("recorder", what, name),
         lambda what: office.box.pbxd.api.post(f"/v1/recorder/{name}/{what}"),
+        lambda what: by("nobody", office.box.pbxd, "POST", f"/v1/recorder/{name}/{what}"),
     ):
         ask("pause")
         office.pauses("104", "asked")

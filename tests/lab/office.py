@@ -17,6 +17,8 @@ from lab.desk import Desk
 from lab.hearing import SILENCE, Sound, loudness, pitch, sharing
 
 RECORDING = """
+control: {{group: games}}
+people: [{{name: rita, login: nobody, extensions: ['137']}}]
 comms: {{folder: {box}/comms, key_file: {box}/keys/comms.key}}
 recording:
   enabled: true

@@ -23,7 +23,11 @@ from pbxd.errors import AccessRefused, ObjectGone, StillKept
 from pbxd.recording.catalogue import Filter
 from pbxd.recording.handover import bundle, files, whole_vault
 from pbxd.recording.library import Library
+from pbxd.recording.policy import Party
 from pbxd.recording.retention import Keep
+from pbxd.recording.segments import Recording
+from pbxd.recording.stage import write_state
+from pbxd.recording.unmade import UnmadeSound
 from tests.comms.conftest import PEOPLE
 from tests.recording.ingesting import opened
 from tests.recording.spools import SECOND, START, recording, strongest
@@ -238,6 +242,21 @@ class TestExport:
                 assert one["parties"][0]["name"] == "Zoë Canary"
                 assert json.loads(made.read(one["file"].replace(".flac", ".json"))) | {"file": one["file"]} == one
         assert [(who, action) for who, action, _, _ in await office.audit()] == [("anna", "export")] * 3
+
+    async def test_what_is_not_yet_stored_is_named(self, office: Office) -> None:
+        """A call that goes on, one that waits, and one of which nothing can be read; not the call of others."""
+        spool = office.folder / "spool"
+        office.library.unmade = UnmadeSound(office.store, office.catalogue, [spool])
+        await office.record("a0")
+        for name, number in (("1.1", "101"), ("1.2", "102")):
+            parties = {f"PJSIP/{number}": Party(f"PJSIP/{number}", number, trunk=False)}
+            write_state(spool, Recording(name, f"call-{name}", START, parties=parties))
+        recording(spool, "1.3")
+        (spool / "1.4").mkdir()
+        found = await bundle(office.library, person("anna"), "anna", frozenset({"101"}), claimed=False)
+        assert [entry.id for entry in found.entries] == ["a0"]
+        told = {one.id: (one.call, one.start, one.known) for one in found.missing}
+        assert told == {"1.1": ("call-1.1", START, True), "1.3": ("call-1.3", START, True), "1.4": ("", None, False)}
 
     async def test_what_cannot_be_read_is_told(self, office: Office) -> None:
         await office.record("a0")

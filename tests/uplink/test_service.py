@@ -188,11 +188,11 @@ async def test_P8_off_is_at_once_and_over_restarts(box: UplinkBox) -> None:
     box.becomes(connected=True)
     box.reload(enabled=False)
     assert box.link.wait(timeout=60) == 0
-    assert [line["value"] for line in box.entries() if line.get("name") == "uplink"] == [
-        "true",
-        "false",
-        "true",
-        "false",
+    assert [(line["value"], line["by"]) for line in box.entries() if line.get("name") == "uplink"] == [
+        ("true", "configuration"),
+        ("false", "pbxctl (root)"),
+        ("true", "pbxctl (root)"),
+        ("false", "configuration"),
     ]
 
 
