@@ -13,7 +13,7 @@ from pbxd.errors import ControlError
 def save(content: Iterator[bytes], output: Path | None) -> None:
     """Write what comes, to a file that is one's own alone or to standard output. ControlError if it cannot be written."""
     if output is None:
-        if sys.stdout.isatty():
+        if sys.stdout.buffer.isatty():
             raise ControlError("this is no text: give it a file with -o, or a pipe")
         for data in content:
             sys.stdout.buffer.write(data)
