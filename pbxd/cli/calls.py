@@ -15,6 +15,7 @@ import typer
 
 from pbxd.cli.chart import chart
 from pbxd.cli.listing import listed
+from pbxd.cli.plain import called
 from pbxd.cli.when import local, moment, span
 
 app = typer.Typer(no_args_is_help=True)
@@ -173,7 +174,9 @@ def show_lines(record: dict[str, Any]) -> list[str]:
     lines = [f"{name:14} {record[name]}" for name in head if record[name] not in ("", None)]
     if record["tags"]:
         lines.append(f"{'tags':14} {'; '.join(record['tags'])}")
-    lines.append(f"{'caller':14} {record['caller_number']} {record['caller_name']} ({record['caller_endpoint']})")
+    lines.append(
+        f"{'caller':14} {called(record['caller_number'])} {called(record['caller_name'])} ({record['caller_endpoint']})"
+    )
     lines += [f"{name:14} {local(record[name])}" for name in ("start", "answer", "end")]
     lengths = ("duration", "billed", "ring_time", "queue_time", "talk_time", "hold_time", "park_time")
     lines += [f"{name:14} {span(record[name])}" for name in lengths]

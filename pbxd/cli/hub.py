@@ -13,6 +13,7 @@ import typer
 
 from pbxd import __version__
 from pbxd.cli import hub_fleet, hub_messages, hub_report, hub_staff
+from pbxd.cli.plain import plain, plainly
 from pbxd.errors import ConfigError, HubError, PbxdError
 from pbxd.hub.config import DEFAULT_CONFIG, HubConfig, load
 from pbxd.hub.database import Database
@@ -72,6 +73,8 @@ def configure(
 ) -> None:
     """The vendor's end of the uplink of pbxd."""
     context.obj = Hub(config)
+    if context.invoked_subcommand != "run":  # whose log is for a terminal as it is
+        context.with_resource(plainly())
 
 
 @app.command()
@@ -216,10 +219,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(arguments)
     except ConfigError as error:
-        print("\n".join(error.problems), file=sys.stderr)
+        print(plain("\n".join(error.problems)), file=sys.stderr)
         sys.exit(1)
     except PbxdError as error:
-        print(f"pbxhub: {error}", file=sys.stderr)
+        print(plain(f"pbxhub: {error}"), file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:
         sys.exit(0)  # the reader, `head` say, has had enough

@@ -33,7 +33,7 @@ def report(
     queue: Queue = "", extension: Extension = "", trunk: Trunk = "",
 ) -> None:  # fmt: skip
     """A report of a box, as it makes it itself. Times without a zone are of the box's zone."""
-    if form in (Format.HTML, Format.PDF) and output is None and sys.stdout.isatty():
+    if form in (Format.HTML, Format.PDF) and output is None and sys.stdout.buffer.isatty():
         raise ReportError("a page is nothing for a terminal: name a file with --output, or send it on with |")
 
     async def work(database: Database, _config: HubConfig) -> Report:

@@ -150,7 +150,7 @@ def meter(history: History, position: str) -> Iterator[Show]:
     """A bar on a terminal, else a line now and then."""
     total = history.total(position)
     start = int(position or 0) if history.unit == "bytes" else 0  # rows are counted from there already
-    if sys.stderr.isatty():
+    if sys.stderr.buffer.isatty():
         with bar(history.unit, start, total) as show:
             yield show
     else:
@@ -163,7 +163,7 @@ def bar(unit: str, start: int, total: int | None) -> Iterator[Show]:
     amount = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
     rest = (TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), TextColumn("{task.fields[calls]:,} calls"))
     began = time.monotonic()
-    with Progress(BarColumn(), amount, *rest, console=Console(stderr=True)) as progress:
+    with Progress(BarColumn(), amount, *rest, console=Console(file=sys.__stderr__)) as progress:
         task = progress.add_task("", total=total, completed=start, calls=0, rate="")
 
         def show(done: int, calls: int) -> None:

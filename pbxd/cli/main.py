@@ -28,6 +28,7 @@ from pbxd.cli import (
     voicemail,
 )
 from pbxd.cli.client import DEFAULT_SOCKET, Client
+from pbxd.cli.plain import called, plainly
 from pbxd.errors import PbxdError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -121,9 +122,8 @@ def live(context: typer.Context, as_json: Json = False) -> None:
         typer.echo(json.dumps(found, indent=2))
         return
     for call in found["calls"]:
-        typer.echo(
-            f"{call['state']:8} {call['seconds']:7.0f} s  {call['caller']} -> {call['dialled']}  {' '.join(call['channels'])}"
-        )
+        ends = f"{called(call['caller'])} -> {called(call['dialled'])}"
+        typer.echo(f"{call['state']:8} {call['seconds']:7.0f} s  {ends}  {' '.join(call['channels'])}")
     for queue in found["queues"]:
         typer.echo(f"queue {queue['name']}: {queue['waiting']} waiting, {queue['members']} members")
     if not found["calls"]:
@@ -160,14 +160,21 @@ def metrics(context: typer.Context) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: an error of ours is one line, not a traceback."""
     try:
-        app(arguments)
-    except PbxdError as error:
-        print(f"pbxctl: {error}", file=sys.stderr)
-        sys.exit(1)
+        with plainly():
+            run(arguments)
     except BrokenPipeError:
         sys.exit(0)  # the reader, `head` say, has had enough
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def run(arguments: Sequence[str] | None) -> None:
+    """The same, to a stream that is plain."""
+    try:
+        app(arguments)
+    except PbxdError as error:
+        print(f"pbxctl: {error}", file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ def _report(
     client: Client, name: str, start: str, end: str, form: Format, output: Path | None, **query: str
 ) -> None:  # fmt: skip
     """Ask for the report, draw it, and write it to the file or to standard output."""
-    if form is Format.PDF and output is None and sys.stdout.isatty():
+    if form is Format.PDF and output is None and sys.stdout.buffer.isatty():
         raise ReportError("a PDF is nothing for a terminal: name a file with --output, or send it on with |")
     now = datetime.now().astimezone()
     times = {"start": moment(start, now), "end": moment(end or "0s", now)}

@@ -19,7 +19,7 @@ def save(content: Iterator[bytes], output: Path | None) -> None:
     ControlError if it cannot be written, another pbxctl is writing it, or what comes is cut off.
     """
     if output is None:
-        if sys.stdout.isatty():
+        if sys.stdout.buffer.isatty():
             raise ControlError("this is no text: give it a file with -o, or a pipe")
         for data in content:
             sys.stdout.buffer.write(data)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -12,9 +12,11 @@ from typing import Annotated, Any
 
 import typer
 
+from pbxd.cli.plain import raw
+from pbxd.cli.save import save
 from pbxd.errors import SupportError
+from pbxd.uplink.support.terminal import AFTER, Harmless
 from pbxd.uplink.support.ticket import REASONS, SCOPES, SHELL_WARNING
-from pbxd.uplink.support.watching import harmless
 
 UNITS = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 LONGEST_PAUSE = 2.0  # s between two pieces of a replay
@@ -131,14 +133,14 @@ def end(context: typer.Context, ticket: TicketId = "") -> None:
 @app.command()
 def watch(context: typer.Context, ticket: TicketId = "") -> None:
     """See what the vendor's people see, as they see it, until the ticket ends."""
-    last = 0
+    last, screens = 0, defaultdict[int, Harmless](Harmless)
     for piece in context.obj.lines(f"/v1/support/{named(context, ticket)}/watch", patient=True):
         if piece["session"] != last:
             last = piece["session"]
-            typer.echo(f"\r\n--- session {last} ---\r")
+            raw(f"{AFTER}\r\n--- session {last} ---\r\n")
         if isinstance(piece["line"], list) and piece["line"][1] == "o":
-            _put(piece["line"][2])
-    typer.echo("\r\n--- the ticket has ended ---\r")
+            raw(screens[last].feed(str(piece["line"][2])))
+    raw(f"{AFTER}\r\n--- the ticket has ended ---\r\n")
 
 
 @app.command()
@@ -154,15 +156,16 @@ def replay(
     """Show a session again, as it was."""
     data, _ = context.obj.file(f"/v1/support/{ticket}/recordings/{session}")
     if output is not None:
-        output.write_bytes(data)
+        save(iter((data,)), output)  # a shell's may hold communications
         typer.echo(f"{output}: {len(data)} bytes")
         return
-    before = 0.0
+    before, screen = 0.0, Harmless()
     for at, text in pieces(data):
         if speed > 0:
             time.sleep(min(LONGEST_PAUSE, max(0.0, at - before)) / speed)
         before = at
-        _put(text)
+        raw(screen.feed(text))
+    raw(AFTER)
 
 
 def pieces(data: bytes) -> Iterator[tuple[float, str]]:
@@ -171,8 +174,3 @@ def pieces(data: bytes) -> Iterator[tuple[float, str]]:
         at, kind, text = json.loads(line)
         if kind == "o":
             yield at, text
-
-
-def _put(text: str) -> None:
-    sys.stdout.write(harmless(text))
-    sys.stdout.flush()

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import typer
 
+from pbxd.cli.plain import called
 from pbxd.cli.save import save
 from pbxd.errors import ControlError
 
@@ -48,7 +49,7 @@ def box_route(box: str) -> str:
 def row(message: dict[str, Any]) -> str:
     """A message on one line."""
     when = datetime.fromtimestamp(message["when"]).astimezone()
-    who = " ".join(filter(None, (message["caller"], message["caller_name"]))) or "unknown"
+    who = called(f"{message['caller']} {message['caller_name']}") or "unknown"
     mark = "!" if message["urgent"] else "*" if message["new"] else " "
     held = f"  held: {message['hold']}" if message["hold"] else ""
     return (
@@ -81,7 +82,7 @@ def show(context: typer.Context, box: BoxName, message: MessageId, as_json: Json
         typer.echo(json.dumps(found, indent=2))
         return
     for key, value in found.items():
-        typer.echo(f"{key:12} {value}")
+        typer.echo(f"{key:12} {called(str(value))}")
 
 
 @app.command()

@@ -74,6 +74,10 @@ class Administration:
             return self.proposals.keep(made, state="refused", why="uplink.proposals is refuse", answered_by="pbxd")
         return await self.look(made)
 
+    def proposed(self, source: str) -> Proposal | None:
+        """What was proposed from there before: a message may be taken twice, if pbxd was killed in between."""
+        return next((one for one in self.proposals.all() if one.source == source), None)
+
     async def look(self, proposal: Proposal) -> Proposal:
         """Check one that waits against the configuration as it stands now, and say what it would change."""
         try:

@@ -40,8 +40,11 @@ def append_line(path: Path, value: dict[str, Any]) -> None:
     """Add a line of JSON, on the disk when this returns. UplinkError if it cannot be."""
     data = json.dumps(value, ensure_ascii=False).encode() + b"\n"
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         try:
+            length = os.fstat(handle).st_size
+            if length and os.pread(handle, 1, length - 1) != b"\n":  # what a full disk or a power cut left of a line
+                data = b"\n" + data
             if os.write(handle, data) != len(data):
                 raise UplinkError(f"{path} took a part of a line only: the disk is full")
             os.fdatasync(handle)

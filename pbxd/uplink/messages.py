@@ -88,20 +88,27 @@ class Messages:
         """Take what the link has laid into `folder`; how many. A file that cannot be read stays, and is told in the log."""
         taken = 0
         for path, note in await asyncio.to_thread(_notes, folder):
-            await self._ledger.message(path.stem, note)
-            await self.take(note, sender)
+            delivery = f"{path.stem}:{hashlib.sha256(note).hexdigest()}"
+            if not any(
+                row.get("delivery") == delivery for row in self.all()
+            ):  # else we were killed before the file was gone
+                await self._ledger.message(path.stem, note)
+                await self.take(note, sender, delivery)
             await asyncio.to_thread(path.unlink, missing_ok=True)
             taken += 1
         return taken
 
-    async def take(self, note: bytes, sender: Sender) -> dict[str, Any]:
-        """Judge a message, keep it with what became of it. UplinkError if it cannot be kept: then nothing came of it."""
+    async def take(self, note: bytes, sender: Sender, delivery: str) -> dict[str, Any]:
+        """Judge a message, keep it with what became of it. UplinkError if it cannot be kept: then it is taken again.
+
+        `delivery` is of the file that it lay in. Killed anywhere, a message that is taken again is one proposal.
+        """
         from pbxd.uplink.judgement import judge  # noqa: PLC0415 - cryptography costs 9 MB, which a box without uplink saves
         from pbxd.uplink.notes import Verifier  # noqa: PLC0415
 
         kept = self.all()
         seen = {one["id"] for one in kept if one["word"] == ""}
-        row: dict[str, Any] = {"at": self._clock(), "word": "", "detail": "", "message": None}
+        row: dict[str, Any] = {"at": self._clock(), "word": "", "detail": "", "message": None, "delivery": delivery}
         try:
             message = judge(note, Verifier.of(sender.message_key), sender.box, seen, self._clock())
         except MessageRefused as error:
@@ -126,9 +133,10 @@ class Messages:
         match message["kind"]:
             case "propose-config":
                 changes = tuple(Change(one["path"], one["value"]) for one in message["changes"])
+                source = f"message {message['id']}"
                 try:
-                    made = await self._administration.propose(
-                        f"message {message['id']}", message["by"], message["reason"], changes
+                    made = self._administration.proposed(source) or await self._administration.propose(
+                        source, message["by"], message["reason"], changes
                     )
                 except PbxdError as error:
                     return "refused", str(error)

@@ -55,13 +55,15 @@ def own_address() -> str:
 
 def pbxhub(*arguments: str) -> subprocess.CompletedProcess[str]:
     """`pbxhub …`, in this process."""
-    out, err, status = io.StringIO(), io.StringIO(), 0
+    out, err, status = (*(io.TextIOWrapper(io.BytesIO(), "utf-8", newline="") for _ in range(2)), 0)
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             main(arguments)
         except SystemExit as ended:
             status = int(ended.code or 0)
-    return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
+    for stream in (out, err):
+        stream.seek(0)
+    return subprocess.CompletedProcess(arguments, status, out.read(), err.read())
 
 
 class Template:

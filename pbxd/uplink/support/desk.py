@@ -96,7 +96,11 @@ class Desk:
         """Go on with what was there when pbxd stopped: finish what is over; listen for an open ticket if the ledger has it so."""
         openings, ends = await self._ledger.tickets_entered()  # without the ledger nobody comes in
         async with self._turn:
-            tickets = await asyncio.to_thread(self.tickets.all)
+            try:
+                tickets = await asyncio.to_thread(self.tickets.all)
+            except UplinkError as error:
+                self._warn("?", str(error))
+                raise
             for ticket in tickets.values():
                 if ticket.id != self._open_id:  # one that was opened meanwhile is not of before
                     await self._go_on(ticket, openings.get(ticket.id), ends.get(ticket.id))
@@ -107,38 +111,30 @@ class Desk:
         """The same for one ticket; `opening` and `ended` are the ledger's."""
         for number in self._unfinished(ticket.id):
             await self._finish(ticket.id, number, "pbxd stopped")
-        now, longest = self._clock(), self._host.config.uplink.support_longest
-        state, wrong = ticket.state(now), fault(ticket, opening, ended, now)
-        if state == "open" and (wrong := wrong or too_long(ticket, longest)):
-            await self._enter(TICKET_ALARM, ticket.id, wrong)
-            await self._over(ticket, wrong)
+        state, wrong = ticket.state(self._clock()), fault(ticket, opening, ended, self._clock())
+        if state == "open" and (wrong := wrong or too_long(ticket, self._host.config.uplink.support_longest)):
+            await self._alarm(ticket, wrong)
         elif state == "open" and (why := self._forbidden(ticket.scope)):
             await self._over(ticket, why)
         elif state == "open" and self._open is None:
             await self._start(ticket)
-        elif state != "open" and opening is not None and ended is None:
-            await self._enter(TICKET_ENDED, ticket.id, ticket.why or "its time is over")
-        if wrong:
+        elif wrong:
             self._warn(ticket.id, wrong)
+        elif state != "open" and ended is None:
+            await self._enter(TICKET_ENDED, ticket.id, ticket.why or "its time is over")
 
     async def review(self) -> None:
-        """End the ticket that may be open no longer; nothing of it runs after that.
-
-        Its time is over, by this machine's clock or, if that was set back, by the time since it was opened; the customer switched
-        something for which it may not be; it is longer than one may be by now; its file is not ours any more.
-        """
+        """End the ticket that may be open no longer, or whose file is not ours any more. Nothing of it runs after that."""
         async with self._turn:
             if (ticket := self._open) is None:
                 return
             why = self._why_over(ticket)
             wrong = "" if why else await self._changed(ticket)
-            if not (why or wrong):
-                return
             try:
-                if wrong:
-                    self._warn(ticket.id, wrong)
-                    await self._enter(TICKET_ALARM, ticket.id, wrong)
-                await self._over(ticket, why or wrong)
+                if why:
+                    await self._over(ticket, why)
+                elif wrong:
+                    await self._alarm(ticket, wrong)
             except UplinkError as error:
                 # A process that hangs in the kernel, or a full disk; a reload goes on all the same.
                 log.error(
@@ -146,12 +142,22 @@ class Desk:
                 )
 
     def _why_over(self, ticket: Ticket) -> str:
+        """Its time is over by this machine's clock or, if that was set back, by the time since it was opened; or it is too long.
+
+        What the customer switches holds for it too.
+        """
         if ticket.state(self._clock()) == "expired" or time.monotonic() >= self._deadline:
             return "its time is over"
         return self._forbidden(ticket.scope) or too_long(ticket, self._host.config.uplink.support_longest)
 
     def _forbidden(self, scope: str) -> str:
         return forbidden(scope, shell_allowed=self._host.config.uplink.allow_shell, off=self._ledger.switched_off)
+
+    async def _alarm(self, ticket: Ticket, wrong: str) -> None:
+        """An open ticket that does not count is over, and all are told."""
+        self._warn(ticket.id, wrong)
+        await self._enter(TICKET_ALARM, ticket.id, wrong)
+        await self._over(ticket, wrong)
 
     async def _changed(self, ticket: Ticket) -> str:
         """How the open ticket's file is not ours any more; empty if it is."""

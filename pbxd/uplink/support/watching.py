@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,6 @@ from typing import Any
 from pbxd.uplink.support.tickets import Tickets
 
 LOOK = 0.1  # s between looks for more
-# What a terminal would do more than show: titles, clipboards, strings of the device, questions that it answers by typing.
-HARMFUL = re.compile(
-    "\x1b[\\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\\\|$)|\x1b\\[[0-9;?>=!]*[cnqtux]|\x1b[cZ]|[\x05\x90\x98\x9b-\x9f]"
-)
-
-
-def harmless(text: str) -> str:
-    """What a session showed, without what would make the terminal of who looks on act."""
-    return HARMFUL.sub("", text)
 
 
 async def watch(tickets: Tickets, name: str, is_open: Callable[[], bool]) -> AsyncIterator[dict[str, Any]]:

@@ -112,6 +112,11 @@ def test_a_ticket_that_the_ledger_does_not_have_lets_nobody_in(own: Rig) -> None
     assert not own.socket.exists()
     assert "that it has ended: by " in own.shown(ticket)["why"]
     assert "no opening" in own.shown("f" * 16)["why"]
+    own.pbxd.kill()
+    revived.write_text(json.dumps({**value, "until": "never"}))
+    own.pbxd.start()
+    wait_until(lambda: "has a time that is none" in support_finding(own)["detail"], "the alarm")
+    assert not own.socket.exists()
 
 
 def test_the_time_that_pbxd_was_down_is_entered_too(own: Rig) -> None:

@@ -16,7 +16,6 @@ from pbxd.errors import SupportError
 from pbxd.uplink.support import certificate, views
 from pbxd.uplink.support.admission import Admission, Presented, Refusal, admit
 from pbxd.uplink.support.ticket import Ticket, as_json, checked, from_json
-from pbxd.uplink.support.watching import harmless
 from pbxd.uplink.support.words import CHANGING, LOOKING, Command, Lines, Prompt, Unknown, understand
 from tests.uplink.support.rig import Key
 
@@ -179,8 +178,3 @@ def test_a_view_has_no_number_and_no_name() -> None:
     assert text.splitlines() == [
         "calls 1, up 1", "queue sales: 1 waiting, 2 members", "trunk PJSIP/trunk-a: online", "other endpoints, online: 1",
     ]  # fmt: skip
-
-
-def test_a_terminal_of_who_looks_on_only_shows() -> None:
-    assert harmless("\x1b[31mred\x1b[0m\r\n") == "\x1b[31mred\x1b[0m\r\n"
-    assert harmless("a\x1b]52;c;AAAA\x07b\x1b]0;title\x1b\\c\x1b[6nd\x1b[ce\x1bPq#0\x1b\\f\x1b[?6cg") == "abcdefg"

@@ -51,6 +51,10 @@ def test_the_recording_is_what_was_shown_and_the_ledger_has_its_sum(rig: Rig) ->
         assert shown_in(path) == seen.decode()
         done = rig.pbxd.ctl("support", "replay", ticket, "1", "--speed", "0")
         assert "calls 0" in done.stdout
+        kept = rig.folder / "kept.cast"
+        assert rig.pbxd.ctl("support", "replay", ticket, "1", "-o", str(kept)).returncode == 0
+        assert kept.read_bytes() == path.read_bytes()
+        assert kept.stat().st_mode & 0o777 == 0o600
         told = rig.ledger()
         assert [line["event"] for line in told[-2:]] == ["support-begin", "support-end"]
         assert told[-1]["sha256"] == end["sha256"]
@@ -84,6 +88,27 @@ def test_lines_may_come_without_a_terminal_and_at_once(rig: Rig) -> None:
             "nonsense",
             "calls 0",
         ]
+
+
+def test_what_is_typed_ahead_reaches_the_shell_and_its_end_ends_it(rig: Rig) -> None:
+    for text, status in (("echo canary-$((40+2))\nexit 5\n", 5), ("echo canary-$((40+2))\n", 0)):
+        with rig.ticket("shell") as ticket:
+            rig.certify(ticket)
+            words = rig.ssh_words(ticket, "-tt", "")[:-1]
+            done = subprocess.run(words, capture_output=True, text=True, check=False, input=text, timeout=60)
+            assert "canary-42" in done.stdout, done
+            assert done.returncode == status
+            lines = map(json.loads, cast_of(rig, ticket).read_text().splitlines()[1:])
+            assert "echo canary" in "".join(typed for _, kind, typed in lines if kind == "i")
+
+
+def test_what_is_typed_ahead_reaches_the_prompt(rig: Rig) -> None:
+    with rig.ticket("diagnose") as ticket:
+        rig.certify(ticket)
+        words = rig.ssh_words(ticket, "-tt", "")[:-1]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, input="live\n", timeout=60)
+        assert done.returncode == 0, done
+        assert "calls 0" in done.stdout
 
 
 def test_each_piece_is_on_the_disk_before_it_is_shown(rig: Rig, tmp_path: Path) -> None:
