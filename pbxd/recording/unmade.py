@@ -78,7 +78,13 @@ class UnmadeSound:
 
     async def waiting(self) -> list[Unmade]:
         """What lies in the spools now. OSError if one cannot be read."""
-        return await asyncio.to_thread(lambda: list(_waiting(self._spools)))
+        found: dict[str, Unmade] = {}
+        for one in await asyncio.to_thread(lambda: list(_waiting(self._spools))):
+            if not (
+                one.id in found and found[one.id].known
+            ):  # sound of one call may be in two spools, its state in one
+                found[one.id] = one
+        return list(found.values())
 
     async def damaged(self) -> list[Unmade]:
         """What could not be made into a recording, the newest first; all of it is in the vault, as a tar."""
