@@ -62,6 +62,9 @@ def agi(status: dict[str, Any]) -> Finding:
     return ok("agi", f"{where}, {status['running']} sessions now, {status['sessions']} since the start")
 
 
+SPOOL_REMEDY = "set recording.spool_on_disk to a folder on a bigger disk that Asterisk may write to, or lower recording.spool_calls"
+
+
 def recording(status: dict[str, Any] | None) -> Finding:
     """Recordings of calls, as they are made."""
     if status is None:
@@ -76,9 +79,26 @@ def recording(status: dict[str, Any] | None) -> Finding:
         return Finding(
             "recording", "warning", detail, "play it in the dialplan, or change the rule's consent: docs/recording.md"
         )
-    return ok(
-        "recording", f"{status['recording']} calls are being recorded, {status['handed_over']} were since the start"
+    made = f"{status['recording']} calls are being recorded, {status['handed_over']} were since the start"
+    return _spools(status, made)
+
+
+def _spools(status: dict[str, Any], made: str) -> Finding:
+    """Whether what Asterisk writes while calls go on has room."""
+    spools = status["spools"]
+    room = "; ".join(
+        f"{one['folder']}: {one['free'] / 1024**2:.0f} MiB free, {one['hours']:.1f} hours of calls" for one in spools
     )
+    detail = f"{made}, in {status['spool']}; {room} at 115 MB an hour"
+    full = [one["why"] for one in spools if one["why"]]
+    if full:
+        return Finding(
+            "recording", "warning", f"{full[0]}; calls are recorded in {status['spool']}. {room}", SPOOL_REMEDY
+        )
+    if sum(one["hours"] for one in spools) < status["calls_wanted"]:
+        detail += f"; {status['calls_wanted']} are wanted (recording.spool_calls)"
+        return Finding("recording", "warning", detail, SPOOL_REMEDY)
+    return ok("recording", detail)
 
 
 def communications(comms: dict[str, Any] | None, stored: dict[str, Any] | None, low: int) -> list[Finding]:

@@ -20,6 +20,7 @@ from pbxd.config.values import DAYS
 from pbxd.ingest import IngestSettings
 from pbxd.mail.server import described
 from pbxd.recording.monitor import MonitorSettings
+from pbxd.recording.places import Place
 from pbxd.recording.policy import Consent, Hours, Mode, Rule
 from pbxd.recording.recorder import RecorderRules
 from pbxd.stats.periods import local_zone
@@ -124,7 +125,7 @@ def archive_settings(config: Callable[[], Config]) -> ArchiveSettings:
         return Keep(recording.keep, recording.keep_classes, recording.keep_at_least)
 
     now = config().recording
-    return ArchiveSettings(now.spool, now.codec, keep, lambda: config().recording.keep_free)
+    return ArchiveSettings(now.spools, now.codec, keep, lambda: config().recording.keep_free)
 
 
 def voicemail_rules(config: Config) -> VoicemailRules:
@@ -190,9 +191,11 @@ def _time(text: str) -> time:
 def monitor_settings(config: Config) -> MonitorSettings:
     """Where recordings are made."""
     recording = config.recording
+    first, *second = recording.spools
+    places = Place(first, recording.spool_in_asterisk or first), *(Place(one, one) for one in second)
     return MonitorSettings(
-        spool=recording.spool,
-        spool_in_asterisk=recording.spool_in_asterisk or recording.spool,
+        places=places,
+        calls=recording.hours_wanted,
         group=recording.spool_group,
         reserve=recording.spool_reserve,
         beep_every=max(1, round(recording.beep_every)),

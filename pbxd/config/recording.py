@@ -7,8 +7,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from pbxd.config.part import Part, at_start
+from pbxd.config.part import RESTART, Part, at_start
 from pbxd.config.values import AbsolutePath, DialPattern, Duration, Size, WeekHours
+
+IN_MEMORY, ON_DISK = Path("/run/pbxd/spool"), Path("/var/spool/pbxd")
+CALLS = 20  # of an hour each
 
 
 class RecordingRule(Part):
@@ -59,13 +62,35 @@ class Recording(Part):
     keep_free: Size | None = Field(
         None, description="With less than this free, the oldest recordings that may go are deleted; empty is never."
     )
-    spool: AbsolutePath = at_start(
-        Path("/run/pbxd/spool"), "Folder in which Asterisk writes while a call goes on; in memory, where there is room."
+    spool: AbsolutePath | None = at_start(
+        None,
+        "Folder in which Asterisk writes while a call goes on; empty is /run/pbxd/spool, or where there is more room.",
+    )
+    spool_on_disk: AbsolutePath | None = at_start(
+        None, "A second one, where the first has no room; empty is /var/spool/pbxd, or none if spool is set."
+    )
+    spool_calls: int | None = Field(
+        None,
+        ge=0,
+        description="Calls of an hour that must fit into the first for it to be used first; empty is 20, or 0 if spool is set.",
+        json_schema_extra=RESTART,
     )
     spool_in_asterisk: AbsolutePath | None = at_start(
-        None, "The same folder as Asterisk sees it, if it runs in a container; empty is the same."
+        None, "The folder `spool` as Asterisk sees it, if it runs in a container; empty is the same."
     )
     spool_group: str = at_start("asterisk", "Group by which Asterisk may write there.")
     spool_reserve: Size = at_start(
         64 * 1024**2, "Free space there; with less than half of it nothing is recorded, until all of it is free."
     )
+
+    @property
+    def spools(self) -> tuple[Path, ...]:
+        """The folders in which recordings are made; where nothing is said, that in memory and that on a disk."""
+        second = self.spool_on_disk if self.spool or self.spool_in_asterisk else self.spool_on_disk or ON_DISK
+        first = self.spool or IN_MEMORY
+        return (first,) if second in (None, first) else (first, second)
+
+    @property
+    def hours_wanted(self) -> int:
+        """Hours of calls for which the first of them must have room to be used first; 0 is any."""
+        return self.spool_calls if self.spool_calls is not None else 0 if self.spool else CALLS

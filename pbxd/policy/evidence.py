@@ -99,7 +99,7 @@ def stores(config: Config, file: Path) -> list[Path]:
         config.comms.folder,
         config.comms.folder / "comms.db",
         config.comms.key_file,
-        config.recording.spool,
+        *config.recording.spools,
         config.voicemail.spool,
         config.journal.cel,
         config.journal.queue_log,

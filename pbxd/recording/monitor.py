@@ -21,9 +21,9 @@ from pbxd.calls.site import Site
 from pbxd.errors import AmiError, RecordingError
 from pbxd.recording import takeover
 from pbxd.recording.commands import Command, Finish, Listen, Save, Start, Stop
+from pbxd.recording.places import Place, Rooms, chosen
 from pbxd.recording.policy import Consent
 from pbxd.recording.recorder import Recorder, RecorderRules
-from pbxd.recording.room import Room
 from pbxd.recording.segments import Recording, Segment
 from pbxd.recording.stage import NOWHERE, complete, left_behind, names, open_spool, write_state
 
@@ -40,10 +40,10 @@ log = structlog.get_logger("pbxd.recording")
 class MonitorSettings:
     """Where recordings are made."""
 
-    spool: Path
-    spool_in_asterisk: Path  # the same folder, as Asterisk sees it
+    places: tuple[Place, ...]  # spools; that in memory before that on a disk
     group: str  # by which Asterisk may write there
     reserve: int  # bytes; with less than half of them free nothing is recorded, until all are
+    calls: int = 0  # of an hour, for which the first spool must have room to be used first; 0 is any
     beep_every: int = 15  # s between the beeps of a recording that asks for them
 
 
@@ -82,7 +82,8 @@ class Monitor:
         self._up = False  # AMI is up, `live` is what Asterisk has, and what an earlier run left was taken over
         self._waiting = False  # AMI is up, and the spool cannot be used
         self._turns = asyncio.Semaphore(AT_ONCE)
-        self._room = Room(settings.spool, settings.reserve)
+        self._spools = [place.folder for place in settings.places]  # those that could be opened
+        self._rooms: Rooms | None = None  # before they were
         self._adopting = asyncio.Lock()
         self._adopted = False
 
@@ -171,16 +172,28 @@ class Monitor:
                 try:
                     left = await asyncio.to_thread(self._opened)
                 except OSError as error:
-                    self._failed(f"the spool {self._settings.spool} cannot be used", error)
+                    self._failed(f"the spool {error.filename} cannot be used", error)
                     return False
+                await self._look_at_room()
                 for recording in left:
                     self.recorder.adopt(recording)
                 self._adopted = True
         return True
 
     def _opened(self) -> list[Recording]:
-        open_spool(self._settings.spool, self._settings.group)
-        return left_behind(self._settings.spool)
+        settings, opened = self._settings, []
+        for place in settings.places:
+            try:
+                open_spool(place.folder, settings.group)
+                opened.append(place)
+            except OSError as error:
+                if not opened and place == settings.places[-1]:
+                    raise
+                log.error("a spool cannot be used before the next start", spool=str(place.folder), error=str(error))
+        choice = chosen(opened, settings.reserve, settings.calls)
+        log.info("where recordings are made", spools=[str(place.folder) for place in choice.places], why=choice.why)
+        self._spools, self._rooms = [place.folder for place in opened], Rooms(choice, settings.reserve)
+        return left_behind(*self._spools)
 
     async def _tick(self) -> None:
         """Let the recorder know when time is up for something."""
@@ -220,7 +233,7 @@ class Monitor:
         if command.recording.id not in self.recorder.recordings:
             return  # it was finished, or became part of another, while this waited
         try:
-            await asyncio.to_thread(write_state, self._settings.spool, command.recording)
+            await asyncio.to_thread(write_state, Path(command.recording.place), command.recording)
         except OSError as error:
             self._failed("the spool of recordings takes nothing", error)
 
@@ -232,15 +245,14 @@ class Monitor:
     async def _start(self, segment: Segment, *, beep: bool) -> None:
         if not segment.going_on:
             return  # it was stopped while this waited
-        settings = self._settings
         await self._look_at_room()
         if not segment.going_on:
             return  # for lack of room
         try:
-            received, sent = (settings.spool_in_asterisk / segment.folder / name for name in names(segment))
+            received, sent = (self._in_asterisk(segment) / segment.folder / name for name in names(segment))
             # Without `i` Asterisk does not tell the id, and a stop without one ends whichever MixMonitor the channel got last.
             options = f"r({received})t({sent})i({takeover.variable_of(segment)})" + (
-                f"B({settings.beep_every})" if beep else ""
+                f"B({self._settings.beep_every})" if beep else ""
             )
             answer = await self._asterisk.action("MixMonitor", Channel=segment.channel, Options=options)
         except AmiError as error:
@@ -250,20 +262,30 @@ class Monitor:
             self._do(self.recorder.started(segment, self._now(), answer.get("MixMonitorID")))
 
     async def _look_at_room(self) -> None:
-        """Stop recording while the spool is missing or nearly full: calls go on."""
-        room, counters = self._room, self.counters
-        if await asyncio.to_thread(room.look):
+        """Record nothing in a spool that is missing or nearly full; what is recorded there goes on in another, if one has room."""
+        rooms, counters = self._rooms, self.counters
+        if rooms is None:
+            return
+        if await asyncio.to_thread(rooms.look):
             self._do([Save(recording) for recording in self.recorder.recordings.values()])
-        if room.why:
-            counters.last_error = room.why
+        if rooms.why:
+            counters.last_error = rooms.why
         elif counters.last_error.startswith("the spool"):
             counters.last_error = ""
-        if self.recorder.short is not bool(room.why):
-            if room.why:
-                log.error("nothing is recorded", error=room.why)
-            else:
-                log.info("calls are recorded again")
-            self._do(self.recorder.room(self._now(), short=bool(room.why)))
+        if self.recorder.full == rooms.full and self.recorder.place:
+            return
+        if rooms.why:
+            log.error("nothing is recorded", error=rooms.why)
+        elif self.recorder.short:
+            log.info("calls are recorded again", spool=rooms.place)
+        elif rooms.full != self.recorder.full:
+            log.warning("the spools' room changed", full=sorted(rooms.full), recorded_in=rooms.place)
+        self._do(self.recorder.room(self._now(), short=bool(rooms.why), place=rooms.place, full=rooms.full))
+
+    def _in_asterisk(self, segment: Segment) -> Path:
+        """The spool of a segment, as Asterisk sees it."""
+        known = {str(place.folder): place.in_asterisk for place in self._settings.places}
+        return known.get(segment.place, Path(segment.place))
 
     async def _stop(self, segment: Segment) -> None:
         if segment.uniqueid not in self.recorder.channels:
@@ -279,7 +301,7 @@ class Monitor:
 
     async def _listen(self, segment: Segment) -> None:
         """A MixMonitor that writes nowhere keeps the channel's sound in Asterisk's own hands, until the channel ends."""
-        options = f"r({self._settings.spool_in_asterisk / NOWHERE})"
+        options = f"r({self._in_asterisk(segment) / NOWHERE})"
         try:
             await self._asterisk.action("MixMonitor", Channel=segment.channel, Options=options)
         except AmiError as error:
@@ -298,9 +320,8 @@ class Monitor:
         if not ready:
             self.counters.empty += 1
             if length > SHORT:
-                self.counters.last_error = (
-                    f"Asterisk wrote nothing into {self._settings.spool_in_asterisk}: may it, and is that the spool?"
-                )
+                where = ", ".join(sorted({str(self._in_asterisk(segment)) for segment in recording.segments}))
+                self.counters.last_error = f"Asterisk wrote nothing into {where}: may it, and is that the spool?"
                 log.error("a call was not recorded", recording=recording.id, error=self.counters.last_error)
             return
         self.counters.handed_over += 1
@@ -312,7 +333,7 @@ class Monitor:
         """Whether there was any sound; None if the spool does not take it now."""
         try:
             async with self._turns:
-                return await asyncio.to_thread(complete, self._settings.spool, recording)
+                return await asyncio.to_thread(complete, self._spools, recording)
         except OSError as error:
             self._failed(_waits(recording), error)
             return None
@@ -339,6 +360,10 @@ class Monitor:
         return {
             "recording": len(recordings),
             "short": self.recorder.short,
+            "spool": self.recorder.place,
+            "why": self._rooms.choice.why if self._rooms is not None else "",
+            "spools": self._rooms.status() if self._rooms is not None else [],
+            "calls_wanted": self._settings.calls,
             "paused": sum(recording.paused for recording in recordings),
             **asdict(self.recorder.counters),
             **asdict(self.counters),

@@ -56,7 +56,9 @@ class Recorder:
     channels: dict[str, LiveChannel] = field(default_factory=dict)
     recordings: dict[str, Recording] = field(default_factory=dict)
     counters: RecorderCounters = field(default_factory=RecorderCounters)
-    short: bool = False  # the spool has no room: nothing is recorded
+    short: bool = False  # no spool has room: nothing is recorded
+    place: str = ""  # the spool in which what begins now is recorded
+    full: frozenset[str] = frozenset()  # spools in which nothing goes on
     _map: Conversations = field(default_factory=Conversations)
     _of_channel: dict[str, str] = field(default_factory=dict)  # uniqueid -> recording
     _queues: dict[str, set[str]] = field(default_factory=dict)  # uniqueid -> queues that it waited in
@@ -117,9 +119,9 @@ class Recorder:
             if segment.uniqueid == uniqueid:
                 segment.stop(now)
 
-    def room(self, now: int, *, short: bool) -> list[Command]:
-        """The spool is short of room, so that everything stops, or has room again."""
-        self.short = short
+    def room(self, now: int, *, short: bool, place: str = "", full: frozenset[str] = frozenset()) -> list[Command]:
+        """These spools are short of room: what is recorded in them goes on in `place`, or nowhere if all are short."""
+        self.short, self.place, self.full = short, place, full
         return self._look(self.channels, now)
 
     def adopt(self, recording: Recording) -> None:
@@ -386,6 +388,7 @@ class Recorder:
             caller=first.number,
             dialled=first.exten,
             queue=next((queue for one in sorted(call) for queue in sorted(self._queues.get(one, ()))), ""),
+            place=self.place,
         )
         self.recordings[name] = recording
         self.counters.begun += 1
@@ -406,13 +409,14 @@ class Recorder:
             self.counters.refused += 1
         wanted = wanted and not self.short
         # Two recorded conversations that became one have two MixMonitors: the first one hears all of it.
-        kept = running[:1] if wanted else []
-        done = [command for segment in running[len(kept) :] for command in self._stop(segment, now)]
+        kept = [segment for segment in running if segment.place not in self.full][:1] if wanted else []
+        done = [command for segment in running if segment not in kept for command in self._stop(segment, now)]
         if wanted and not kept:
             channel = self.channels[min(talk, key=id_order)]
             number = sum(segment.folder == recording.id for segment in recording.segments)
             party = self._party(channel)
-            kept = [Segment(recording.id, number, channel.uniqueid, channel.name, now, left=party.endpoint)]
+            uniqueid, left = channel.uniqueid, party.endpoint
+            kept = [Segment(recording.id, number, uniqueid, channel.name, now, left=left, place=self.place)]
             recording.segments += kept
             recording.consent = Consent.BEEP if beep else recording.consent
             if talk & self._consented:

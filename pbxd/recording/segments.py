@@ -34,6 +34,7 @@ class Segment:
     right: list[str] = field(default_factory=list)  # endpoints of those whom it heard
     monitor: str = ""  # Asterisk's id of the MixMonitor
     stopped: bool = False  # Asterisk has ended it, or never began it
+    place: str = ""  # the spool in which its folder is; empty is its recording's
 
     @property
     def going_on(self) -> bool:
@@ -68,6 +69,7 @@ class Recording:
     held: set[str] = field(default_factory=set)  # uniqueids whose phones have put the others on hold
     unwanted: bool = False  # somebody stopped it; a rule that says always does not begin it again
     faults: list[str] = field(default_factory=list)
+    place: str = ""  # the spool in which its state is written
 
     @property
     def paused(self) -> bool:
