@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime, time
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -105,6 +106,7 @@ def recorder_rules(config: Config) -> RecorderRules:
         tuple(map(_rule, recording.rules)),
         pause_on_digits=recording.pause_on_digits,
         digits_after=int(recording.digits_after * 1_000_000),
+        kept={name: inf if seconds is None else seconds for name, seconds in recording.kept.items()},
     )
 
 
@@ -122,7 +124,7 @@ def archive_settings(config: Callable[[], Config]) -> ArchiveSettings:
 
     def keep() -> Keep:
         recording = config().recording
-        return Keep(recording.keep, recording.keep_classes, recording.keep_at_least)
+        return Keep(recording.keep, recording.keep_classes, recording.keep_at_least, frozenset(recording.kept))
 
     now = config().recording
     return ArchiveSettings(now.spools, now.codec, keep, lambda: config().recording.keep_free)
@@ -169,6 +171,7 @@ def _rule(rule: RecordingRule) -> Rule:
         extensions=tuple(map(dial_pattern, rule.extension)),
         numbers=tuple(map(dial_pattern, rule.number)),
         hours=tuple(map(hours_of, rule.hours)),
+        kind=rule.class_,
     )
 
 

@@ -11,7 +11,8 @@ from pbxd.config.people import PersonEntry
 Role = Literal["user", "supervisor", "admin", "auditor", "root", "system", "nobody"]
 Kind = Literal["recording", "voicemail", "chat", "person", "audit", "vault"]  # person: all that is kept of one
 # see: that it is there, and its facts. export: content and facts of all that concerns a person. run: verify, rekey, status.
-# change, of a mailbox: mark, move and archive messages, set greetings. send: forward them; write in a chat.
+# change, of a recording: its class; of a mailbox: mark, move and archive messages, set greetings.
+# send: forward messages; write in a chat.
 Action = Literal["see", "play", "download", "export", "delete", "hold", "release", "send", "change", "run"]
 CONTENT: frozenset[Action] = frozenset({"play", "download", "export"})
 
@@ -65,7 +66,7 @@ TEAM: dict[Kind, frozenset[Action]] = {  # what supervisors may do with their te
 }
 OFFICE: dict[Role, dict[Kind, frozenset[Action]]] = {  # what comes with the role, whoever's it is
     "admin": {
-        "recording": frozenset({"see", "delete", "hold", "release"}),
+        "recording": frozenset({"see", "delete", "hold", "release", "change"}),
         "voicemail": frozenset({"see", "delete", "hold", "release", "change"}),
         "chat": frozenset({"see", "delete", "hold", "release"}),
         "vault": frozenset({"see", "run"}),

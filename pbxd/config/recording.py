@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from pbxd.config.part import RESTART, Part, at_start
 from pbxd.config.values import AbsolutePath, DialPattern, Duration, Size, WeekHours
 
 IN_MEMORY, ON_DISK = Path("/run/pbxd/spool"), Path("/var/spool/pbxd")
 CALLS = 20  # of an hour each
+ClassName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 
 
 class RecordingRule(Part):
     """One rule; a condition that is empty holds for every call."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
 
     record: Literal["always", "on_demand", "percent", "never"] = Field(description="What is done with these calls.")
     share: float | None = Field(None, gt=0, le=100, description="Percent of the calls, with percent.")
@@ -27,6 +30,7 @@ class RecordingRule(Part):
     trunk: tuple[str, ...] = Field((), description="Trunks of the call, as globs on TECH/name.")
     extension: tuple[DialPattern, ...] = Field((), description="Extensions of the party, as dial patterns.")
     number: tuple[DialPattern, ...] = Field((), description="Numbers of an outside party, as dial patterns.")
+    class_: str = Field("", alias="class", description="Class of what is recorded by it, by which it is kept.")
     hours: tuple[WeekHours, ...] = Field((), description="When the call began, in site.time_zone: mon-fri 08:00-18:00.")
 
     @model_validator(mode="after")
@@ -55,8 +59,11 @@ class Recording(Part):
         "opus", "How recordings are stored: Ogg Opus, or FLAC, which loses nothing."
     )
     keep: Duration | None = Field(None, description="Recordings are deleted this long after their end; empty is never.")
+    classes: tuple[ClassName, ...] = Field(
+        (), description="Classes of recordings, beside call, which all others are of."
+    )
     keep_classes: dict[str, Duration] = Field(
-        default_factory=dict, description="The same for classes that have their own: {call: 90d}."
+        default_factory=dict, description="How long classes are kept that have a time of their own: {call: 90d}."
     )
     keep_at_least: Duration = Field(0.0, description="Nobody deletes a recording before this time, not even root.")
     keep_free: Size | None = Field(
@@ -82,6 +89,23 @@ class Recording(Part):
     spool_reserve: Size = at_start(
         64 * 1024**2, "Free space there; with less than half of it nothing is recorded, until all of it is free."
     )
+
+    @model_validator(mode="after")
+    def knows_its_classes(self) -> Recording:
+        """Rules and times are of classes that there are."""
+        named = [(f"keep_classes.{name}", name) for name in self.keep_classes]
+        named += [(f"rules.{n}.class", rule.class_) for n, rule in enumerate(self.rules) if rule.class_]
+        unknown = [f"{key}: there is no class {name!r}" for key, name in named if name not in self.kept]
+        if unknown:
+            raise ValueError(
+                f"{'; '.join(unknown)}; there are {', '.join(self.kept)}: name others in recording.classes"
+            )
+        return self
+
+    @property
+    def kept(self) -> dict[str, float | None]:
+        """All classes, and for how long each is kept, in seconds; None is for ever."""
+        return {name: self.keep_classes.get(name, self.keep) for name in ("call", *self.classes)}
 
     @property
     def spools(self) -> tuple[Path, ...]:

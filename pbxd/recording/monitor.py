@@ -20,6 +20,7 @@ from pbxd.calls.live import Event, LiveState
 from pbxd.calls.site import Site
 from pbxd.errors import AmiError, RecordingError
 from pbxd.recording import takeover
+from pbxd.recording.classes import unknown
 from pbxd.recording.commands import Command, Finish, Listen, Save, Start, Stop
 from pbxd.recording.places import Place, Rooms, chosen
 from pbxd.recording.policy import Consent
@@ -116,7 +117,13 @@ class Monitor:
             return
         announcements = any(rule.consent is Consent.ANNOUNCEMENT for rule in self.recorder.rules.rules)
         recordings = list(self.recorder.recordings.values())
-        told = await takeover.ask(self._asterisk, dict(self._live.channels), recordings, announcements=announcements)
+        told = await takeover.ask(
+            self._asterisk,
+            dict(self._live.channels),
+            recordings,
+            announcements=announcements,
+            classes=self.recorder.rules.kept,
+        )
         self._up = True
         self._do(self.recorder.replaced(dict(self._live.channels), self._now(), told))
 
@@ -136,6 +143,12 @@ class Monitor:
     def configure(self, site: Site, rules: RecorderRules, local_time: Callable[[int], datetime]) -> None:
         """Take up other rules and numbers, for the calls in progress too."""
         self._do(self.recorder.configure(site, rules, local_time, self._now()))
+
+    def classify(self, uniqueid: str, kind: str) -> None:
+        """The call of this channel is of this class. RecordingError if there is no such class."""
+        if kind not in self.recorder.rules.kept:
+            raise RecordingError(unknown(kind, self.recorder.rules.kept))
+        self._do(self.recorder.classify(uniqueid, kind, self._now()))
 
     def payment(self, uniqueid: str, *, begins: bool) -> None:
         """Somebody pays in the call of this channel, or no longer does."""
@@ -346,6 +359,7 @@ class Monitor:
                 "id": recording.id,
                 "start": recording.start,
                 "direction": recording.direction,
+                "class": recording.kind,
                 "consent": recording.consent.name.lower(),
                 "paused": recording.paused,
                 "pauses": sorted(recording.pauses),  # why: asked, digits, payment

@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import inf
 
 from pbxd.calls.cel import id_order
 from pbxd.calls.live import LiveChannel
 from pbxd.calls.site import Site
 from pbxd.recording import takeover
+from pbxd.recording.classes import Classes
 from pbxd.recording.commands import Command, Finish, Listen, Save, Start, Stop
 from pbxd.recording.conversations import Conversations, is_local
 from pbxd.recording.policy import CallFacts, Consent, Party, Rule, Verdict, judge
@@ -34,6 +36,9 @@ class RecorderRules:
     pause_on_digits: bool = True
     digits_before: int = 300_000  # µs before a key is told of that are silenced too
     digits_after: int = 3_000_000  # µs after the last key in which nothing is kept
+    kept: Mapping[str, float] = field(
+        default_factory=lambda: {"call": inf}
+    )  # all classes, and how long each is kept, in s
 
 
 @dataclass(slots=True)
@@ -59,6 +64,7 @@ class Recorder:
     short: bool = False  # no spool has room: nothing is recorded
     place: str = ""  # the spool in which what begins now is recorded
     full: frozenset[str] = frozenset()  # spools in which nothing goes on
+    classes: Classes = field(default_factory=Classes)
     _map: Conversations = field(default_factory=Conversations)
     _of_channel: dict[str, str] = field(default_factory=dict)  # uniqueid -> recording
     _queues: dict[str, set[str]] = field(default_factory=dict)  # uniqueid -> queues that it waited in
@@ -93,6 +99,8 @@ class Recorder:
             channel.held = told.held.get(uniqueid, channel.held or uniqueid in held)
             self._take(uniqueid, channel, now)
         self._consented.update(told.announced)
+        for uniqueid, kind in told.classes.items():
+            self.classes.say([uniqueid], kind)
         done: list[Command] = []
         for recording in self.recordings.values():
             done += takeover.settle(recording, channels, told.monitors, now)
@@ -112,6 +120,7 @@ class Recorder:
             return
         self.channels.pop(uniqueid, None)
         self._queues.pop(uniqueid, None)
+        self.classes.forget([uniqueid])
         for told in (self._consented, self._wanted, self._unwanted, self._unheard, self._paying, self._listened):
             told.discard(uniqueid)
         recording = self.recordings.get(self._of_channel.get(uniqueid, ""))
@@ -166,6 +175,12 @@ class Recorder:
         else:
             recording.resume(ASKED, now)
         return True, [*self._look(call, now), Save(recording)]
+
+    def classify(self, uniqueid: str, kind: str, now: int) -> list[Command]:
+        """This channel's call is of this class."""
+        self.classes.say(self._map.call(uniqueid) | {uniqueid}, kind)
+        done, recording = self._look({uniqueid}, now), self._recording_of([uniqueid])
+        return done if recording is None else [*done, Save(recording)]
 
     def payment(self, uniqueid: str, now: int, *, begins: bool) -> list[Command]:
         """The dialplan says that somebody pays in this channel's call, or no longer does.
@@ -295,6 +310,9 @@ class Recorder:
         else:
             recording.resume(PAYMENT, now)
         wanted = {talk for talk, verdict in verdicts.items() if self._may(talk, verdict)}
+        self.classes.settle(
+            recording, call, {kind for talk in wanted for kind in verdicts[talk].kinds}, self.rules.kept
+        )
         for talk in talks:
             done += self._follow(
                 recording, talk, now, wanted=talk in wanted, beep=verdicts[talk].consent is Consent.BEEP

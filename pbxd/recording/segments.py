@@ -70,6 +70,13 @@ class Recording:
     unwanted: bool = False  # somebody stopped it; a rule that says always does not begin it again
     faults: list[str] = field(default_factory=list)
     place: str = ""  # the spool in which its state is written
+    said: str = ""  # its class, as it was said of the call; see `classes`
+    rules_classes: list[str] = field(default_factory=list)  # of the rules by which it was recorded, kept longest first
+
+    @property
+    def kind(self) -> str:
+        """Its class, by which it is kept."""
+        return self.said or (self.rules_classes or ["call"])[0]
 
     @property
     def paused(self) -> bool:
@@ -93,6 +100,8 @@ class Recording:
         self.unwanted |= other.unwanted
         self.parties = other.parties | self.parties
         self.queue = self.queue or other.queue
+        self.said = self.said or other.said
+        self.rules_classes += other.rules_classes
         self.segments += other.segments
         self.gaps += other.gaps
         self.merged += [other.id, *other.merged]
@@ -155,7 +164,7 @@ def finished(recording: Recording, files: Mapping[tuple[str, int], tuple[str, st
         "call": recording.call,
         "start": start,
         "end": max(start, end),
-        "class": "call",
+        "class": recording.kind,
         "caller": recording.caller,
         "dialled": recording.dialled,
         "direction": recording.direction,
