@@ -33,6 +33,7 @@ AT_ONCE = 8  # recordings that are handed over at one time
 SHORT = 1_000_000  # µs; a shorter piece of a call may end before Asterisk has written anything
 # Turns of the loop: keys that were told of while it stood still count before the time since the last is up.
 READ_FIRST = 2
+WROTE_NOTHING = "Asterisk wrote nothing into"
 AGAIN = 5.0  # s between tries to hand over a recording that the spool did not take
 log = structlog.get_logger("pbxd.recording")
 
@@ -334,10 +335,12 @@ class Monitor:
             self.counters.empty += 1
             if length > SHORT:
                 where = ", ".join(sorted({str(self._in_asterisk(segment)) for segment in recording.segments}))
-                self.counters.last_error = f"Asterisk wrote nothing into {where}: may it, and is that the spool?"
+                self.counters.last_error = f"{WROTE_NOTHING} {where}: may it, and is that the spool?"
                 log.error("a call was not recorded", recording=recording.id, error=self.counters.last_error)
             return
         self.counters.handed_over += 1
+        if self.counters.last_error.startswith(WROTE_NOTHING):
+            self.counters.last_error = ""
         for fault in recording.faults:
             log.warning("a recording is not whole", recording=recording.id, fault=fault)
         self._on_ready(recording.id)
@@ -375,6 +378,7 @@ class Monitor:
             "recording": len(recordings),
             "short": self.recorder.short,
             "spool": self.recorder.place,
+            "full": len(self.recorder.full),
             "why": self._rooms.choice.why if self._rooms is not None else "",
             "spools": self._rooms.status() if self._rooms is not None else [],
             "calls_wanted": self._settings.calls,

@@ -198,6 +198,7 @@ def test_calls_are_recorded_on_the_disk_when_memory_is_short(disks: Disks, secon
     wait_until(lambda: any(second.glob("*/1.rx.wav")), "the first call to go on on the disk")
     assert disks.status("recording")["short"] is False
     assert disks.alarm("recording") == "warning"
+    assert disks.metric("pbxd_recording_spools_full") == "1.0"
     assert f"in {second} now" in disks.box.pbxd.ctl("status").stdout
     other, _ = connect(disks.desk, "123", "124")
     wait_until(lambda: any(second.glob("*/0.rx.wav")), "the second call to be recorded on the disk")
