@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from pbxd.config.part import RESTART, Part, at_start
 from pbxd.config.values import AbsolutePath, DialPattern, Duration, Size, WeekHours
@@ -41,10 +41,22 @@ class RecordingRule(Part):
         return self
 
 
+def _check_classes(named: dict[str, str], told: ValidationInfo) -> None:
+    """ValueError with all keys of `named` whose class is not in the field `classes`; where that is wrong itself, it says so."""
+    if "classes" in told.data:
+        known = ("call", *told.data["classes"])
+        unknown = [f"{key}: there is no class {name!r}" for key, name in named.items() if name not in known]
+        if unknown:
+            raise ValueError(f"{'; '.join(unknown)}; there are {', '.join(known)}: name others in recording.classes")
+
+
 class Recording(Part):
     """Recordings of calls."""
 
     enabled: bool = at_start(default=False, text="Record calls, as the rules say. Without it nothing is recorded.")
+    classes: tuple[ClassName, ...] = Field(
+        (), description="Classes of recordings, beside call, which all others are of."
+    )
     rules: tuple[RecordingRule, ...] = Field((), description="Which calls are recorded: see docs/recording.md.")
     pause_on_digits: bool = at_start(
         default=True, text="Keep nothing while a party presses keys, and for some seconds after."
@@ -59,9 +71,6 @@ class Recording(Part):
         "opus", "How recordings are stored: Ogg Opus, or FLAC, which loses nothing."
     )
     keep: Duration | None = Field(None, description="Recordings are deleted this long after their end; empty is never.")
-    classes: tuple[ClassName, ...] = Field(
-        (), description="Classes of recordings, beside call, which all others are of."
-    )
     keep_classes: dict[str, Duration] = Field(
         default_factory=dict, description="How long classes are kept that have a time of their own: {call: 90d}."
     )
@@ -90,17 +99,19 @@ class Recording(Part):
         64 * 1024**2, "Free space there; with less than half of it nothing is recorded, until all of it is free."
     )
 
-    @model_validator(mode="after")
-    def knows_its_classes(self) -> Recording:
-        """Rules and times are of classes that there are."""
-        named = [(f"keep_classes.{name}", name) for name in self.keep_classes]
-        named += [(f"rules.{n}.class", rule.class_) for n, rule in enumerate(self.rules) if rule.class_]
-        unknown = [f"{key}: there is no class {name!r}" for key, name in named if name not in self.kept]
-        if unknown:
-            raise ValueError(
-                f"{'; '.join(unknown)}; there are {', '.join(self.kept)}: name others in recording.classes"
-            )
-        return self
+    @field_validator("rules")
+    @classmethod
+    def rules_name_classes(cls, rules: tuple[RecordingRule, ...], told: ValidationInfo) -> tuple[RecordingRule, ...]:
+        """Rules are of classes that there are."""
+        _check_classes({f"rules.{n}.class": rule.class_ for n, rule in enumerate(rules) if rule.class_}, told)
+        return rules
+
+    @field_validator("keep_classes")
+    @classmethod
+    def times_are_of_classes(cls, times: dict[str, float], told: ValidationInfo) -> dict[str, float]:
+        """Times are of classes that there are."""
+        _check_classes({f"keep_classes.{name}": name for name in times}, told)
+        return times
 
     @property
     def kept(self) -> dict[str, float | None]:

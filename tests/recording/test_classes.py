@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from math import inf
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ import yaml
 from pydantic import ValidationError
 
 from pbxd.calls.site import dial_pattern
+from pbxd.config.load import load
 from pbxd.config.recording import Recording as RecordingKeys
+from pbxd.errors import ConfigError
 from pbxd.recording.policy import Consent, Mode, Rule
 from pbxd.recording.segments import recording_of, state_of
 from tests.recording.test_recorder import Stage
@@ -146,7 +149,7 @@ def test_the_configuration() -> None:
         (
             "[complaint, order]",
             "[order]",
-            "keep_classes.complaint: there is no class 'complaint'; rules.0.class: there is no",
+            "keep_classes.complaint: there is no class 'complaint'; there are call, order",
         ),
         ("[complaint, order]", "['no class!', complaint]", "classes.0"),
         ("class: complaint", "class_: complaint", "class_"),
@@ -156,3 +159,17 @@ def test_a_class_that_there_is_not(before: str, after: str, told: str) -> None:
     with pytest.raises(ValidationError) as caught:
         RecordingKeys.model_validate(yaml.safe_load(KEYS.replace(before, after)))
     assert told in str(caught.value)
+
+
+def test_each_mistake_is_told_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "pbxd.yaml"
+    file.write_text(
+        "recording:\n  classes: [order]\n  rules:\n    - {record: always, class: odor}\n  keep_classes:\n    foo: 3d\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    told = [problem.removeprefix(str(tmp_path)) for problem in caught.value.problems]
+    assert told[0].startswith(
+        "/pbxd.yaml:3: recording.rules: rules.0.class: there is no class 'odor'; there are call, order"
+    )
+    assert told[1].startswith("/pbxd.yaml:5: recording.keep_classes: keep_classes.foo: there is no class 'foo'")
