@@ -72,14 +72,14 @@ def recording(status: dict[str, Any] | None) -> Finding:
     if status["last_error"]:
         remedy = "calls go on and are not recorded; see `recording.spool…` in docs/configuration.md"
         return Finding("recording", "fault", status["last_error"], remedy)
-    if status["without_consent"]:
+    made = f"{status['recording']} calls are being recorded, {status['handed_over']} were since the start"
+    if status["without_consent"] and not any(one["why"] for one in status["spools"]):
         detail = (
             f"{status['without_consent']} conversations were not recorded: nobody heard the announcement of the rule"
         )
         return Finding(
             "recording", "warning", detail, "play it in the dialplan, or change the rule's consent: docs/recording.md"
         )
-    made = f"{status['recording']} calls are being recorded, {status['handed_over']} were since the start"
     return _spools(status, made)
 
 

@@ -86,6 +86,7 @@ def test_one_is_full_and_has_room_again(memory: Path, tmp_path: Path) -> None:
     assert told.state == "warning"
     assert f"{memory} is full" in told.detail
     assert f"recorded in {tmp_path / 'disk'}" in told.detail
+    assert doctor.recording(status(rooms) | {"without_consent": 2}).detail == told.detail
     filler.unlink()
     rooms.look()
     assert (rooms.place, rooms.full) == (str(memory), frozenset())
@@ -106,6 +107,7 @@ def test_too_little_room_in_all_of_them_is_told(memory: Path) -> None:
     told = doctor.recording(status(rooms, 20))
     assert (told.state, "0.1 hours of calls" in told.detail, "20 are wanted" in told.detail) == ("warning", True, True)
     assert "recording.spool_on_disk" in told.remedy
+    assert "nobody heard" in doctor.recording(status(rooms, 20) | {"without_consent": 2}).detail
     assert doctor.recording(status(rooms)).state == "ok"
 
 
