@@ -82,6 +82,9 @@ def agi_scripts(status: dict[str, Any]) -> list[Finding]:
     return [ok("scripts", f"{files} AGI scripts run as {as_whom}, {status['running']} now")]
 
 
+SPOOL_REMEDY = "set recording.spool_on_disk to a folder on a bigger disk that Asterisk may write to, or lower recording.spool_calls"
+
+
 def recording(status: dict[str, Any] | None) -> Finding:
     """Recordings of calls, as they are made."""
     if status is None:
@@ -89,16 +92,33 @@ def recording(status: dict[str, Any] | None) -> Finding:
     if status["last_error"]:
         remedy = "calls go on and are not recorded; see `recording.spool…` in docs/configuration.md"
         return Finding("recording", "fault", status["last_error"], remedy)
-    if status["without_consent"]:
+    made = f"{status['recording']} calls are being recorded, {status['handed_over']} were since the start"
+    if status["without_consent"] and not any(one["why"] for one in status["spools"]):
         detail = (
             f"{status['without_consent']} conversations were not recorded: nobody heard the announcement of the rule"
         )
         return Finding(
             "recording", "warning", detail, "play it in the dialplan, or change the rule's consent: docs/recording.md"
         )
-    return ok(
-        "recording", f"{status['recording']} calls are being recorded, {status['handed_over']} were since the start"
+    return _spools(status, made)
+
+
+def _spools(status: dict[str, Any], made: str) -> Finding:
+    """Whether what Asterisk writes while calls go on has room."""
+    spools = status["spools"]
+    room = "; ".join(
+        f"{one['folder']}: {one['free'] / 1024**2:.0f} MiB free, {one['hours']:.1f} hours of calls" for one in spools
     )
+    detail = f"{made}, in {status['spool']}; {room} at 115 MB an hour"
+    full = [one["why"] for one in spools if one["why"]]
+    if full:
+        return Finding(
+            "recording", "warning", f"{full[0]}; calls are recorded in {status['spool']}. {room}", SPOOL_REMEDY
+        )
+    if sum(one["hours"] for one in spools) < status["calls_wanted"]:
+        detail += f"; {status['calls_wanted']} are wanted (recording.spool_calls)"
+        return Finding("recording", "warning", detail, SPOOL_REMEDY)
+    return ok("recording", detail)
 
 
 def communications(comms: dict[str, Any] | None, stored: dict[str, Any] | None, low: int) -> list[Finding]:

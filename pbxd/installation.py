@@ -25,7 +25,7 @@ FILES = {  # shipped file -> where it goes
     "pbxd.yaml": "etc/pbxd/pbxd.yaml",
 }
 CONFIGURATION = ("pbxd.yaml",)  # left alone if it is there, and kept when pbxd goes
-DATA = ("var/lib/pbxd", "var/lib/pbxd-uplink", "etc/pbxd")  # taken away with --purge only
+DATA = ("var/lib/pbxd", "var/lib/pbxd-uplink", "var/spool/pbxd", "etc/pbxd")  # taken away with --purge only
 UNIT_COMMAND = "/opt/pbxd/bin/pbxd"
 
 Say = Callable[[str], None]

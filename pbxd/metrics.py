@@ -71,7 +71,11 @@ OPTIONAL = {  # where something is kept
     ("recordings", "waiting"): ("pbxd_recordings_waiting", "recordings that wait in the spool"),
     ("recordings", "oldest"): ("pbxd_recordings_waiting_seconds", "how long the oldest of them has waited"),
     ("recordings", "blocked"): ("pbxd_recordings_blocked", "1 while no recording can be stored"),
-    ("recordings", "spool_free"): ("pbxd_recordings_spool_free_bytes", "free space in the spool"),
+    ("recordings", "spool_free"): (
+        "pbxd_recordings_spool_free_bytes",
+        "free space in the spool, or the roomier one of two",
+    ),
+    ("recording", "full"): ("pbxd_recording_spools_full", "spools without room, in which nothing is recorded"),
     ("recording", "short"): ("pbxd_recording_short", "1 while nothing is recorded for lack of room in the spool"),
     ("recordings", "failed"): ("pbxd_recordings_failed", "tries to store a recording that failed since the start"),
     ("recordings", "damaged"): ("pbxd_recordings_damaged", "recordings that could not be made, kept as they were"),

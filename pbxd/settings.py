@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime, time
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -20,6 +21,7 @@ from pbxd.config.values import DAYS
 from pbxd.ingest import IngestSettings
 from pbxd.mail.server import described
 from pbxd.recording.monitor import MonitorSettings
+from pbxd.recording.places import Place
 from pbxd.recording.policy import Consent, Hours, Mode, Rule
 from pbxd.recording.recorder import RecorderRules
 from pbxd.stats.periods import local_zone
@@ -104,6 +106,7 @@ def recorder_rules(config: Config) -> RecorderRules:
         tuple(map(_rule, recording.rules)),
         pause_on_digits=recording.pause_on_digits,
         digits_after=int(recording.digits_after * 1_000_000),
+        kept={name: inf if seconds is None else seconds for name, seconds in recording.kept.items()},
     )
 
 
@@ -121,10 +124,10 @@ def archive_settings(config: Callable[[], Config]) -> ArchiveSettings:
 
     def keep() -> Keep:
         recording = config().recording
-        return Keep(recording.keep, recording.keep_classes, recording.keep_at_least)
+        return Keep(recording.keep, recording.keep_classes, recording.keep_at_least, frozenset(recording.kept))
 
     now = config().recording
-    return ArchiveSettings(now.spool, now.codec, keep, lambda: config().recording.keep_free)
+    return ArchiveSettings(now.spools, now.codec, keep, lambda: config().recording.keep_free)
 
 
 def voicemail_rules(config: Config) -> VoicemailRules:
@@ -168,6 +171,7 @@ def _rule(rule: RecordingRule) -> Rule:
         extensions=tuple(map(dial_pattern, rule.extension)),
         numbers=tuple(map(dial_pattern, rule.number)),
         hours=tuple(map(hours_of, rule.hours)),
+        kind=rule.class_,
     )
 
 
@@ -190,9 +194,11 @@ def _time(text: str) -> time:
 def monitor_settings(config: Config) -> MonitorSettings:
     """Where recordings are made."""
     recording = config.recording
+    first, *second = recording.spools
+    places = Place(first, recording.spool_in_asterisk or first), *(Place(one, one) for one in second)
     return MonitorSettings(
-        spool=recording.spool,
-        spool_in_asterisk=recording.spool_in_asterisk or recording.spool,
+        places=places,
+        calls=recording.hours_wanted,
         group=recording.spool_group,
         reserve=recording.spool_reserve,
         beep_every=max(1, round(recording.beep_every)),

@@ -36,6 +36,9 @@ class Recorder(Protocol):
     def payment(self, uniqueid: str, *, begins: bool) -> None:
         """Somebody pays in this channel's call, or no longer does."""
 
+    def classify(self, uniqueid: str, kind: str) -> None:
+        """The call of this channel is of this class. RecordingError if there is no such class."""
+
     def consented(self, uniqueid: str) -> None:
         """The announcement was heard on this channel, to its end."""
 

@@ -1,7 +1,10 @@
-"""`record?do=start|stop|pause|resume`: the recording of this call, by the dialplan or by a feature code.
+"""`record?do=start|stop|pause|resume&class=CLASS`: the recording of this call, by the dialplan or by a feature code.
 
 `pause` before a payment, `resume` after it: nothing that is said or keyed in between is in any file. Sets `PBXD_RECORDING`: what
 was done (`start`, `stop`, `pause`, `resume`), `none` if there is no recording of this call, `off` if nothing is ever recorded.
+
+`class`, alone or beside `do`, says by which class of `recording.classes` the call is kept, from before it has a recording, and over
+transfers; the last word counts. Sets `PBXD_CLASS`. An unknown class is an error, and the call keeps the one that it has.
 """
 
 from __future__ import annotations
@@ -15,11 +18,19 @@ DEEDS = ("start", "stop", "pause", "resume")
 
 async def record(session: Session, request: Request, services: Services) -> None:
     """The application."""
-    deed = request.query.get("do", "")
-    if deed not in DEEDS:
-        raise AGIUsageError(f"record?do={deed}: there are {', '.join(DEEDS)}")
+    deed, kind = request.query.get("do", ""), request.query.get("class", "")
+    if deed not in DEEDS and (deed or not kind):
+        raise AGIUsageError(f"record?do={deed}: there are {', '.join(DEEDS)}; or class=CLASS")
     if services.recorder is None:
         await session.set_variable("PBXD_RECORDING", "off")
+        return
+    if kind:
+        try:
+            services.recorder.classify(request.uniqueid, kind)
+        except RecordingError as error:
+            raise AGIUsageError(f"record?class={kind}: {error}") from error
+        await session.set_variable("PBXD_CLASS", kind)
+    if not deed:
         return
     try:
         services.recorder.ask(request.uniqueid, deed)

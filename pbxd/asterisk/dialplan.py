@@ -75,8 +75,8 @@ SUBROUTINES = (
     ),
     Subroutine(
         "record",
-        "Gosub(pbxd-record,s,1(start|stop|pause|resume)): PBXD_RECORDING says what was done",
-        "?do=${ARG1}",
+        "Gosub(pbxd-record,s,1(start|stop|pause|resume|[,CLASS])): PBXD_RECORDING says what was done, PBXD_CLASS how it is kept",
+        "?do=${ARG1}&class=${ARG2}",
         preset={"PBXD_RECORDING": "none"},
     ),
     Subroutine(

@@ -18,6 +18,8 @@ def line(found: dict[str, Any] | None) -> str:
     if found is None:
         return "off: recording.enabled is false"
     number = f"{found['recording']} calls are being recorded, {found['paused']} paused, {found['handed_over']} were since the start"
+    if found["spools"]:
+        number += f", in {found['spool']} now ({found['why']})"
     return f"{number}; {found['last_error']}" if found["last_error"] else number
 
 

@@ -38,6 +38,7 @@ def list_(
     end: Annotated[str, typer.Option("--to", help="Until, exclusive; written like --from.")] = "",
     number: Annotated[str, typer.Option(help="A number of any party.")] = "",
     queue: Annotated[str, typer.Option(help="A queue that the caller waited in.")] = "",
+    class_: Annotated[str, typer.Option("--class", help="A class of recording.classes, or call.")] = "",
     held: Annotated[bool, typer.Option("--held", help="Only those that are held.")] = False,
     limit: Annotated[int, typer.Option(help="How many, the newest first.")] = 100,
     as_json: Json = False,
@@ -45,7 +46,7 @@ def list_(
     """Recordings that you may know of, newest first."""
     now = datetime.now().astimezone()
     times = {"start": start and moment(start, now), "end": end and moment(end, now)}
-    wanted = {"number": number, "queue": queue, "held": int(held), **times}
+    wanted = {"number": number, "queue": queue, "held": int(held), "class": class_, **times}
     found = listed(context.obj, "/v1/recordings", limit, "--from", **wanted)
     if as_json:
         typer.echo(json.dumps(list(found), indent=2, ensure_ascii=False))
@@ -58,7 +59,8 @@ def _line(one: dict[str, Any]) -> str:
     start = datetime.fromtimestamp(one["start"] / 1_000_000).astimezone()
     held = f"  held: {one['hold']}" if one["hold"] else ""
     people = ", ".join(one["extensions"]) + (f"  {one['queue']}" if one["queue"] else "")
-    return f"{one['id']:22}  {start:%Y-%m-%d %H:%M:%S}  {one['seconds']:8.1f}s  {one['direction']:8}  {people}{held}"
+    what = f"{one['direction']:8}  {one['class']:8}"
+    return f"{one['id']:22}  {start:%Y-%m-%d %H:%M:%S}  {one['seconds']:8.1f}s  {what}  {people}{held}"
 
 
 @app.command()
@@ -114,6 +116,17 @@ def hold(
     """Keep a recording until it is released, whatever else says."""
     context.obj.post(_route(recording, "/hold"), reason=reason)
     typer.echo("held")
+
+
+@app.command("class")
+def class_(
+    context: typer.Context,
+    recording: Id,
+    name: Annotated[str, typer.Argument(help="One of recording.classes, or call.")],
+) -> None:
+    """Give a recording another class: how long it is kept."""
+    context.obj.post(_route(recording, "/class"), name=name)
+    typer.echo(name)
 
 
 @app.command()

@@ -12,7 +12,8 @@ Role = Literal["user", "supervisor", "admin", "auditor", "root", "system", "nobo
 Kind = Literal["recording", "voicemail", "chat", "person", "audit", "vault"]  # person: all that is kept of one
 # see: that it is there, and its facts. export: content and facts of all that concerns a person. run: verify, rekey, status.
 # start, stop, pause, resume: the recording of a call in progress.
-# change, of a mailbox: mark, move and archive messages, set greetings. send: forward them; write in a chat.
+# change, of a recording: its class; of a mailbox: mark, move and archive messages, set greetings.
+# send: forward messages; write in a chat.
 Action = Literal[
     "see", "play", "download", "export", "delete", "hold", "release", "send", "change", "run",
     "start", "stop", "pause", "resume",
@@ -69,7 +70,7 @@ TEAM: dict[Kind, frozenset[Action]] = {  # what supervisors may do with their te
 }
 OFFICE: dict[Role, dict[Kind, frozenset[Action]]] = {  # what comes with the role, whoever's it is
     "admin": {
-        "recording": frozenset({"see", "delete", "hold", "release", "start", "stop", "pause", "resume"}),
+        "recording": frozenset({"see", "delete", "hold", "release", "change", "start", "stop", "pause", "resume"}),
         "voicemail": frozenset({"see", "delete", "hold", "release", "change"}),
         "chat": frozenset({"see", "delete", "hold", "release"}),
         "vault": frozenset({"see", "run"}),

@@ -48,15 +48,16 @@ class RecordingRoutes:
         return service.library, service.store.access.caller(uid_of(request))
 
     async def listing(self, request: Request) -> Response:
-        """GET /v1/recordings?start=&end=&number=&queue=&call=&held=&limit=&order=&count=: a line a recording"""
+        """GET /v1/recordings?start=&end=&number=&queue=&call=&class=&held=&limit=&order=&count=: a line a recording"""
         from pbxd.recording.catalogue import Filter  # noqa: PLC0415
 
-        only(request, "start", "end", "number", "queue", "call", "held", "limit", "order", "count")
+        only(request, "start", "end", "number", "queue", "call", "class", "held", "limit", "order", "count")
         query = request.query_params
         library, who = self._asked(request)
         wanted = Filter(
             start=number(request, "start", 0), end=number(request, "end", FOREVER), number=query.get("number", ""),
             queue=query.get("queue", ""), call=query.get("call", ""), held=query.get("held") == "1",
+            kind=query.get("class", ""),
             limit=number(request, "limit", 100), newest_first=query.get("order", "newest") != "oldest",
         )  # fmt: skip
         return listing(request, library.entries(who, wanted), wanted.limit, lambda: library.count(who, wanted))
@@ -119,6 +120,13 @@ class RecordingRoutes:
         await library.hold(who, request.path_params["id"], reason)
         return JSONResponse({"held": request.path_params["id"]})
 
+    async def classify(self, request: Request) -> Response:
+        """POST /v1/recordings/{id}/class?name="""
+        library, who = self._asked(request)
+        kind = request.query_params.get("name", "")
+        await library.classify(who, request.path_params["id"], kind)
+        return JSONResponse({"class": kind})
+
     async def release(self, request: Request) -> Response:
         """POST /v1/recordings/{id}/release"""
         library, who = self._asked(request)
@@ -136,6 +144,7 @@ def routes(subject: Subject) -> list[Route]:
         Route("/v1/recordings/{id}", own.delete, methods=["DELETE"]),
         Route("/v1/recordings/{id}/sound", own.sound),
         Route("/v1/recordings/{id}/hold", own.hold, methods=["POST"]),
+        Route("/v1/recordings/{id}/class", own.classify, methods=["POST"]),
         Route("/v1/recordings/{id}/release", own.release, methods=["POST"]),
     ]
 

@@ -94,7 +94,7 @@ def stores(config: Config, file: Path, credentials: Path | None) -> list[Path]:
         config.comms.folder,
         config.comms.folder / "comms.db",
         config.comms.key_file,
-        config.recording.spool,
+        *config.recording.spools,
         config.voicemail.spool,
         config.journal.cel,
         config.journal.queue_log,
@@ -157,7 +157,7 @@ def _tickets(config: Config, told: Iterable[dict[str, Any]]) -> Iterator[TicketF
 def _clear(config: Config) -> Iterator[str]:
     """Where sound lies as it is, on a disk that is not encrypted, or may be not."""
     for used, what, folder in (
-        (config.recording.enabled, "recordings of calls in progress", config.recording.spool),
+        *((config.recording.enabled, "recordings of calls in progress", spool) for spool in config.recording.spools),
         (config.voicemail.enabled, "voice messages that are not archived", config.voicemail.spool),
     ):
         found = theft.lying(folder)

@@ -109,6 +109,7 @@ class Filter:
     number: str = ""  # of any party
     queue: str = ""
     call: str = ""
+    kind: str = ""  # its class
     held: bool = False
     extensions: frozenset[str] | None = None  # of any party …
     queues: frozenset[str] = frozenset()  # … or one of these queues: what somebody may see
@@ -160,6 +161,14 @@ class Catalogue:
     async def strike(self, connection: AsyncConnection, name: str) -> None:
         """Take a recording out, within the transaction that destroys its key."""
         await connection.execute(delete(recordings).where(recordings.c.id == name))
+
+    async def set_kind(self, name: str, kind: str) -> None:
+        """Give a recording another class."""
+
+        async def work(connection: AsyncConnection) -> None:
+            await connection.execute(update(recordings).where(recordings.c.id == name).values(kind=kind))
+
+        await self._database.run("classing a recording", work)
 
     async def set_hold(self, name: str, reason: str | None) -> None:
         """Put a hold on a recording, or take it off."""
@@ -248,6 +257,8 @@ def _conditions(wanted: Filter) -> list[Any]:
         conditions.append(recordings.c.queue == wanted.queue)
     if wanted.call:
         conditions.append(recordings.c.call == wanted.call)
+    if wanted.kind:
+        conditions.append(recordings.c.kind == wanted.kind)
     if wanted.held:
         conditions.append(recordings.c.hold.is_not(None))
     party = recording_parties.c

@@ -17,6 +17,7 @@ from pbxd.comms.people import ROOT, SYSTEM, Action, Person, Thing, may
 from pbxd.comms.store import Communications
 from pbxd.errors import AccessRefused, ObjectGone, RecordingError, StillKept
 from pbxd.recording.catalogue import Catalogue, Entry, Filter, as_json
+from pbxd.recording.classes import unknown
 from pbxd.recording.foreman import decoder
 from pbxd.recording.retention import Keep
 from pbxd.recording.unmade import Unmade, UnmadeSound
@@ -166,6 +167,14 @@ class Library:
         entry = await self._entry(who, "hold", name)
         await self._store.access.claim(who, "hold", self.thing(entry), detail={"why": reason})
         await self.catalogue.set_hold(entry.id, reason.strip()[:200])
+
+    async def classify(self, who: Person, name: str, kind: str) -> None:
+        """Give a recording another class, by which it is kept. AccessRefused, ObjectGone; RecordingError if there is none such."""
+        if kind not in self._keep().known:
+            raise RecordingError(unknown(kind, self._keep().known))
+        entry = await self._entry(who, "change", name)
+        await self._store.access.claim(who, "change", self.thing(entry), detail={"class": kind, "was": entry.kind})
+        await self.catalogue.set_kind(entry.id, kind)
 
     async def release(self, who: Person, name: str) -> None:
         """Take a hold off. AccessRefused, ObjectGone."""

@@ -20,10 +20,11 @@ from pbxd.calls.live import Event, LiveState
 from pbxd.calls.site import Site
 from pbxd.errors import AmiError, RecordingError
 from pbxd.recording import takeover
+from pbxd.recording.classes import unknown
 from pbxd.recording.commands import Command, Finish, Listen, Save, Start, Stop
+from pbxd.recording.places import Place, Rooms, chosen
 from pbxd.recording.policy import Consent
 from pbxd.recording.recorder import Recorder, RecorderRules
-from pbxd.recording.room import Room
 from pbxd.recording.segments import Recording, Segment
 from pbxd.recording.stage import NOWHERE, complete, left_behind, names, open_spool, write_state
 
@@ -32,6 +33,7 @@ AT_ONCE = 8  # recordings that are handed over at one time
 SHORT = 1_000_000  # µs; a shorter piece of a call may end before Asterisk has written anything
 # Turns of the loop: keys that were told of while it stood still count before the time since the last is up.
 READ_FIRST = 2
+WROTE_NOTHING = "Asterisk wrote nothing into"
 AGAIN = 5.0  # s between tries to hand over a recording that the spool did not take
 log = structlog.get_logger("pbxd.recording")
 
@@ -40,10 +42,10 @@ log = structlog.get_logger("pbxd.recording")
 class MonitorSettings:
     """Where recordings are made."""
 
-    spool: Path
-    spool_in_asterisk: Path  # the same folder, as Asterisk sees it
+    places: tuple[Place, ...]  # spools; that in memory before that on a disk
     group: str  # by which Asterisk may write there
     reserve: int  # bytes; with less than half of them free nothing is recorded, until all are
+    calls: int = 0  # of an hour, for which the first spool must have room to be used first; 0 is any
     beep_every: int = 15  # s between the beeps of a recording that asks for them
 
 
@@ -82,7 +84,8 @@ class Monitor:
         self._up = False  # AMI is up, `live` is what Asterisk has, and what an earlier run left was taken over
         self._waiting = False  # AMI is up, and the spool cannot be used
         self._turns = asyncio.Semaphore(AT_ONCE)
-        self._room = Room(settings.spool, settings.reserve)
+        self._spools = [place.folder for place in settings.places]  # those that could be opened
+        self._rooms: Rooms | None = None  # before they were
         self._adopting = asyncio.Lock()
         self._adopted = False
 
@@ -115,7 +118,13 @@ class Monitor:
             return
         announcements = any(rule.consent is Consent.ANNOUNCEMENT for rule in self.recorder.rules.rules)
         recordings = list(self.recorder.recordings.values())
-        told = await takeover.ask(self._asterisk, dict(self._live.channels), recordings, announcements=announcements)
+        told = await takeover.ask(
+            self._asterisk,
+            dict(self._live.channels),
+            recordings,
+            announcements=announcements,
+            classes=self.recorder.rules.kept,
+        )
         self._up = True
         self._do(self.recorder.replaced(dict(self._live.channels), self._now(), told))
 
@@ -135,6 +144,12 @@ class Monitor:
     def configure(self, site: Site, rules: RecorderRules, local_time: Callable[[int], datetime]) -> None:
         """Take up other rules and numbers, for the calls in progress too."""
         self._do(self.recorder.configure(site, rules, local_time, self._now()))
+
+    def classify(self, uniqueid: str, kind: str) -> None:
+        """The call of this channel is of this class. RecordingError if there is no such class."""
+        if kind not in self.recorder.rules.kept:
+            raise RecordingError(unknown(kind, self.recorder.rules.kept))
+        self._do(self.recorder.classify(uniqueid, kind, self._now()))
 
     def payment(self, uniqueid: str, *, begins: bool) -> None:
         """Somebody pays in the call of this channel, or no longer does."""
@@ -171,16 +186,28 @@ class Monitor:
                 try:
                     left = await asyncio.to_thread(self._opened)
                 except OSError as error:
-                    self._failed(f"the spool {self._settings.spool} cannot be used", error)
+                    self._failed(f"the spool {error.filename} cannot be used", error)
                     return False
+                await self._look_at_room()
                 for recording in left:
                     self.recorder.adopt(recording)
                 self._adopted = True
         return True
 
     def _opened(self) -> list[Recording]:
-        open_spool(self._settings.spool, self._settings.group)
-        return left_behind(self._settings.spool)
+        settings, opened = self._settings, []
+        for place in settings.places:
+            try:
+                open_spool(place.folder, settings.group)
+                opened.append(place)
+            except OSError as error:
+                if not opened and place == settings.places[-1]:
+                    raise
+                log.error("a spool cannot be used before the next start", spool=str(place.folder), error=str(error))
+        choice = chosen(opened, settings.reserve, settings.calls)
+        log.info("where recordings are made", spools=[str(place.folder) for place in choice.places], why=choice.why)
+        self._spools, self._rooms = [place.folder for place in opened], Rooms(choice, settings.reserve)
+        return left_behind(*self._spools)
 
     async def _tick(self) -> None:
         """Let the recorder know when time is up for something."""
@@ -220,7 +247,7 @@ class Monitor:
         if command.recording.id not in self.recorder.recordings:
             return  # it was finished, or became part of another, while this waited
         try:
-            await asyncio.to_thread(write_state, self._settings.spool, command.recording)
+            await asyncio.to_thread(write_state, Path(command.recording.place), command.recording)
         except OSError as error:
             self._failed("the spool of recordings takes nothing", error)
 
@@ -232,15 +259,14 @@ class Monitor:
     async def _start(self, segment: Segment, *, beep: bool) -> None:
         if not segment.going_on:
             return  # it was stopped while this waited
-        settings = self._settings
         await self._look_at_room()
         if not segment.going_on:
             return  # for lack of room
         try:
-            received, sent = (settings.spool_in_asterisk / segment.folder / name for name in names(segment))
+            received, sent = (self._in_asterisk(segment) / segment.folder / name for name in names(segment))
             # Without `i` Asterisk does not tell the id, and a stop without one ends whichever MixMonitor the channel got last.
             options = f"r({received})t({sent})i({takeover.variable_of(segment)})" + (
-                f"B({settings.beep_every})" if beep else ""
+                f"B({self._settings.beep_every})" if beep else ""
             )
             answer = await self._asterisk.action("MixMonitor", Channel=segment.channel, Options=options)
         except AmiError as error:
@@ -250,20 +276,30 @@ class Monitor:
             self._do(self.recorder.started(segment, self._now(), answer.get("MixMonitorID")))
 
     async def _look_at_room(self) -> None:
-        """Stop recording while the spool is missing or nearly full: calls go on."""
-        room, counters = self._room, self.counters
-        if await asyncio.to_thread(room.look):
+        """Record nothing in a spool that is missing or nearly full; what is recorded there goes on in another, if one has room."""
+        rooms, counters = self._rooms, self.counters
+        if rooms is None:
+            return
+        if await asyncio.to_thread(rooms.look):
             self._do([Save(recording) for recording in self.recorder.recordings.values()])
-        if room.why:
-            counters.last_error = room.why
+        if rooms.why:
+            counters.last_error = rooms.why
         elif self._adopted and counters.last_error.startswith("the spool"):
             counters.last_error = ""
-        if self.recorder.short is not bool(room.why):
-            if room.why:
-                log.error("nothing is recorded", error=room.why)
-            else:
-                log.info("calls are recorded again")
-            self._do(self.recorder.room(self._now(), short=bool(room.why)))
+        if self.recorder.full == rooms.full and self.recorder.place:
+            return
+        if rooms.why:
+            log.error("nothing is recorded", error=rooms.why)
+        elif self.recorder.short:
+            log.info("calls are recorded again", spool=rooms.place)
+        elif rooms.full != self.recorder.full:
+            log.warning("the spools' room changed", full=sorted(rooms.full), recorded_in=rooms.place)
+        self._do(self.recorder.room(self._now(), short=bool(rooms.why), place=rooms.place, full=rooms.full))
+
+    def _in_asterisk(self, segment: Segment) -> Path:
+        """The spool of a segment, as Asterisk sees it."""
+        known = {str(place.folder): place.in_asterisk for place in self._settings.places}
+        return known.get(segment.place, Path(segment.place))
 
     async def _stop(self, segment: Segment) -> None:
         if segment.uniqueid not in self.recorder.channels:
@@ -279,7 +315,7 @@ class Monitor:
 
     async def _listen(self, segment: Segment) -> None:
         """A MixMonitor that writes nowhere keeps the channel's sound in Asterisk's own hands, until the channel ends."""
-        options = f"r({self._settings.spool_in_asterisk / NOWHERE})"
+        options = f"r({self._in_asterisk(segment) / NOWHERE})"
         try:
             await self._asterisk.action("MixMonitor", Channel=segment.channel, Options=options)
         except AmiError as error:
@@ -298,12 +334,13 @@ class Monitor:
         if not ready:
             self.counters.empty += 1
             if length > SHORT:
-                self.counters.last_error = (
-                    f"Asterisk wrote nothing into {self._settings.spool_in_asterisk}: may it, and is that the spool?"
-                )
+                where = ", ".join(sorted({str(self._in_asterisk(segment)) for segment in recording.segments}))
+                self.counters.last_error = f"{WROTE_NOTHING} {where}: may it, and is that the spool?"
                 log.error("a call was not recorded", recording=recording.id, error=self.counters.last_error)
             return
         self.counters.handed_over += 1
+        if self.counters.last_error.startswith(WROTE_NOTHING):
+            self.counters.last_error = ""
         for fault in recording.faults:
             log.warning("a recording is not whole", recording=recording.id, fault=fault)
         self._on_ready(recording.id)
@@ -312,7 +349,7 @@ class Monitor:
         """Whether there was any sound; None if the spool does not take it now."""
         try:
             async with self._turns:
-                return await asyncio.to_thread(complete, self._settings.spool, recording)
+                return await asyncio.to_thread(complete, self._spools, recording)
         except OSError as error:
             self._failed(_waits(recording), error)
             return None
@@ -326,6 +363,7 @@ class Monitor:
                 "start": recording.start,
                 "direction": recording.direction,
                 "queue": recording.queue,
+                "class": recording.kind,
                 "consent": recording.consent.name.lower(),
                 "paused": recording.paused,
                 "pauses": sorted(recording.pauses),  # why: asked, digits, payment
@@ -340,6 +378,11 @@ class Monitor:
         return {
             "recording": len(recordings),
             "short": self.recorder.short,
+            "spool": self.recorder.place,
+            "full": len(self.recorder.full),
+            "why": self._rooms.choice.why if self._rooms is not None else "",
+            "spools": self._rooms.status() if self._rooms is not None else [],
+            "calls_wanted": self._settings.calls,
             "paused": sum(recording.paused for recording in recordings),
             **asdict(self.recorder.counters),
             **asdict(self.counters),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,17 +57,17 @@ class Troubles:
 
 
 class Pipeline:
-    """Empties the spool."""
+    """Empties the spools."""
 
     def __init__(
         self,
-        spool: Path,
+        spools: Sequence[Path],
         codec: str,
         store: Communications,
         catalogue: Catalogue,
         on_damaged: Callable[[], None] = lambda: None,
     ) -> None:
-        self.spool = spool
+        self.spools = spools
         self.codec = codec
         self.counters = PipelineCounters()
         self.troubles = Troubles()
@@ -112,15 +112,18 @@ class Pipeline:
     async def empty(self) -> bool:
         """Take in all that is ready; whether nothing failed."""
         try:
-            await asyncio.to_thread(spools.sweep, self.spool)
-            waiting = await asyncio.to_thread(spools.look, self.spool)
+            await asyncio.to_thread(spools.sweep, self.spools)
+            waiting = await asyncio.to_thread(spools.look, self.spools)
         except OSError as error:
-            self._alarm(f"the spool {self.spool} cannot be read: {error.strerror or error}")
+            self._alarm(f"the spool cannot be read: {error.strerror or error}: {error.filename}")
             return False
-        self.troubles.of = {name: why for name, why in self.troubles.of.items() if name in waiting.ready}
-        for name in waiting.ready:
+        self.troubles.of = {
+            folder.name: self.troubles.of[folder.name] for folder in waiting.ready if folder.name in self.troubles.of
+        }
+        for folder in waiting.ready:
+            name = folder.name
             try:
-                await self._take(name)
+                await self._take(folder)
             except CommsFull as error:
                 self._alarm(str(error))
                 self.troubles.of[name] = str(error)
@@ -143,11 +146,11 @@ class Pipeline:
             log.info("recordings are taken out of the spool again")
         self.troubles.alarm = text
 
-    async def _take(self, name: str) -> None:
+    async def _take(self, folder: Path) -> None:
         """One recording, to the end."""
+        name = folder.name
         if not ID.fullmatch(name):
             raise RecordingError(f"{name[:80]!r} is no id of a recording")
-        folder = self.spool / name
         vault = self._store.vault
         if await vault.find(name) is None and not await vault.is_shredded(name):
             try:

@@ -63,6 +63,7 @@ class Rule:
     extensions: tuple[Pattern[str], ...] = ()  # of the party
     numbers: tuple[Pattern[str], ...] = ()  # of an outside party
     hours: tuple[Hours, ...] = ()
+    kind: str = ""  # class of what is recorded by it; empty names none
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ class Verdict:
     mode: Mode = Mode.NEVER
     consent: Consent = Consent.ANNOUNCEMENT
     chosen: bool = field(default=False)  # for PERCENT: whether this call is in the share
+    kinds: frozenset[str] = frozenset()  # the classes that the parties' rules name
 
     def records(self, *, asked: bool) -> bool:
         """Whether it is to be recorded now; `asked`: somebody wants it to be."""
@@ -111,7 +113,8 @@ def judge(rules: Iterable[Rule], call: CallFacts) -> Verdict:
         return Verdict()
     mode = min(rule.mode for rule in said)
     share = min((rule.share for rule in said if rule.mode is Mode.PERCENT), default=100.0)
-    return Verdict(mode, min(rule.consent for rule in said), lot(call.id) < share)
+    kinds = frozenset(rule.kind for rule in said if rule.kind)
+    return Verdict(mode, min(rule.consent for rule in said), lot(call.id) < share, kinds)
 
 
 def lot(call: str) -> float:

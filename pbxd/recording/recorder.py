@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import inf
 
 from pbxd.calls.cel import id_order
 from pbxd.calls.live import LiveChannel
 from pbxd.calls.site import Site
 from pbxd.recording import takeover
+from pbxd.recording.classes import Classes
 from pbxd.recording.commands import Command, Finish, Save, Start, Stop
 from pbxd.recording.conversations import Conversations, is_local
 from pbxd.recording.pauses import ASKED, DIGITS, Pauses
@@ -34,6 +36,9 @@ class RecorderRules:
     pause_on_digits: bool = True
     digits_before: int = 300_000  # µs before a key is told of that are silenced too
     digits_after: int = 3_000_000  # µs after the last key in which nothing is kept
+    kept: Mapping[str, float] = field(
+        default_factory=lambda: {"call": inf}
+    )  # all classes, and how long each is kept, in s
 
 
 @dataclass(slots=True)
@@ -56,7 +61,10 @@ class Recorder:
     channels: dict[str, LiveChannel] = field(default_factory=dict)
     recordings: dict[str, Recording] = field(default_factory=dict)
     counters: RecorderCounters = field(default_factory=RecorderCounters)
-    short: bool = False  # the spool has no room: nothing is recorded
+    short: bool = False  # no spool has room: nothing is recorded
+    place: str = ""  # the spool in which what begins now is recorded
+    full: frozenset[str] = frozenset()  # spools in which nothing goes on
+    classes: Classes = field(default_factory=Classes)
     _map: Conversations = field(default_factory=Conversations)
     _of_channel: dict[str, str] = field(default_factory=dict)  # uniqueid -> recording
     _queues: dict[str, set[str]] = field(default_factory=dict)  # uniqueid -> queues that it waited in
@@ -87,6 +95,8 @@ class Recorder:
             channel.held = told.held.get(uniqueid, channel.held or uniqueid in held)
             self._take(uniqueid, channel, now)
         self._consented.update(told.announced)
+        for uniqueid, kind in told.classes.items():
+            self.classes.say([uniqueid], kind)
         done: list[Command] = []
         for recording in self.recordings.values():
             done += takeover.settle(recording, channels, told.monitors, now)
@@ -105,6 +115,7 @@ class Recorder:
             return
         self.channels.pop(uniqueid, None)
         self._queues.pop(uniqueid, None)
+        self.classes.forget([uniqueid])
         for told in (self._consented, self._wanted, self._unwanted, self._unheard):
             told.discard(uniqueid)
         self._pauses.left(uniqueid)
@@ -113,9 +124,9 @@ class Recorder:
             if segment.uniqueid == uniqueid:
                 segment.stop(now)
 
-    def room(self, now: int, *, short: bool) -> list[Command]:
-        """The spool is short of room, so that everything stops, or has room again."""
-        self.short = short
+    def room(self, now: int, *, short: bool, place: str = "", full: frozenset[str] = frozenset()) -> list[Command]:
+        """These spools are short of room: what is recorded in them goes on in `place`, or nowhere if all are short."""
+        self.short, self.place, self.full = short, place, full
         return self._look(self.channels, now)
 
     def adopt(self, recording: Recording) -> None:
@@ -169,6 +180,12 @@ class Recorder:
         up = [self.channels[one] for one in sorted(call) if one in self.channels]
         talking = tuple(self._party(one) for one in up if one.state == "up" and not is_local(one.name))
         return self._call_id(call) if recording is None else recording.id, talking
+
+    def classify(self, uniqueid: str, kind: str, now: int) -> list[Command]:
+        """This channel's call is of this class."""
+        self.classes.say(self._map.call(uniqueid) | {uniqueid}, kind)
+        done, recording = self._look({uniqueid}, now), self._recording_of([uniqueid])
+        return done if recording is None else [*done, Save(recording)]
 
     def payment(self, uniqueid: str, now: int, *, begins: bool) -> list[Command]:
         """The dialplan says that somebody pays in this channel's call, or no longer does.
@@ -282,6 +299,9 @@ class Recorder:
         before, recording.held = recording.held, {one for one in call if self.channels[one].held}
         self._pauses.settle(recording, call, now)
         wanted = {talk for talk, verdict in verdicts.items() if self._may(talk, verdict)}
+        self.classes.settle(
+            recording, call, {kind for talk in wanted for kind in verdicts[talk].kinds}, self.rules.kept
+        )
         for talk in talks:
             done += self._follow(
                 recording, talk, now, wanted=talk in wanted, beep=verdicts[talk].consent is Consent.BEEP
@@ -367,6 +387,7 @@ class Recorder:
             caller=first.number,
             dialled=first.exten,
             queue=next((queue for one in sorted(call) for queue in sorted(self._queues.get(one, ()))), ""),
+            place=self.place,
         )
         self.recordings[name] = recording
         self.counters.begun += 1
@@ -387,13 +408,14 @@ class Recorder:
             self.counters.refused += 1
         wanted = wanted and not self.short
         # Two recorded conversations that became one have two MixMonitors: the first one hears all of it.
-        kept = running[:1] if wanted else []
-        done = [command for segment in running[len(kept) :] for command in self._stop(segment, now)]
+        kept = [segment for segment in running if segment.place not in self.full][:1] if wanted else []
+        done = [command for segment in running if segment not in kept for command in self._stop(segment, now)]
         if wanted and not kept:
             channel = self.channels[min(talk, key=id_order)]
             number = sum(segment.folder == recording.id for segment in recording.segments)
             party = self._party(channel)
-            kept = [Segment(recording.id, number, channel.uniqueid, channel.name, now, left=party.endpoint)]
+            uniqueid, left = channel.uniqueid, party.endpoint
+            kept = [Segment(recording.id, number, uniqueid, channel.name, now, left=left, place=self.place)]
             recording.segments += kept
             recording.consent = Consent.BEEP if beep else recording.consent
             if talk & self._consented:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from pbxd.recording.catalogue import Entry
@@ -17,6 +17,7 @@ class Keep:
     longest: float | None = None  # None is for ever
     classes: Mapping[str, float] = field(default_factory=dict)  # the same for classes that have their own
     shortest: float = 0.0  # nobody deletes it before that, not even root
+    known: Collection[str] = frozenset({"call"})  # the classes that there are
 
     def due(self, entry: Entry) -> int | None:
         """When a recording is to be deleted, in µs; None is never."""

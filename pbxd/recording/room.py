@@ -24,16 +24,17 @@ class Room:
 
     def __init__(self, spool: Path, reserve: int) -> None:
         self.why = ""  # why nothing can be recorded now; empty while there is room
+        self.free = 0  # bytes, at the last look
         self._spool = spool
         self._reserve = reserve
 
     def look(self) -> bool:
         """Measure it; whether the ballast was given up by this, so that what could not be written can be now."""
         try:
-            free = shutil.disk_usage(self._spool).free
+            free = self.free = shutil.disk_usage(self._spool).free
             given_up = self._ballast(free)
         except OSError as error:
-            self.why = f"the spool {self._spool} cannot be used: {error.strerror}"
+            self.free, self.why = 0, f"the spool {self._spool} cannot be used: {error.strerror}"
             return False
         limit = self._reserve if self.why else self._reserve // 2
         self.why = f"the spool {self._spool} is full: {free} bytes are free" if free < limit else ""

@@ -34,6 +34,7 @@ class Segment:
     right: list[str] = field(default_factory=list)  # endpoints of those whom it heard
     monitor: str = ""  # Asterisk's id of the MixMonitor
     stopped: bool = False  # Asterisk has ended it, or never began it
+    place: str = ""  # the spool in which its folder is; empty is its recording's
 
     @property
     def going_on(self) -> bool:
@@ -68,6 +69,14 @@ class Recording:
     held: set[str] = field(default_factory=set)  # uniqueids whose phones have put the others on hold
     unwanted: bool = False  # somebody stopped it; a rule that says always does not begin it again
     faults: list[str] = field(default_factory=list)
+    place: str = ""  # the spool in which its state is written
+    said: str = ""  # its class, as it was said of the call; see `classes`
+    rules_classes: list[str] = field(default_factory=list)  # of the rules by which it was recorded, kept longest first
+
+    @property
+    def kind(self) -> str:
+        """Its class, by which it is kept."""
+        return self.said or (self.rules_classes or ["call"])[0]
 
     @property
     def paused(self) -> bool:
@@ -91,6 +100,8 @@ class Recording:
         self.unwanted |= other.unwanted
         self.parties = other.parties | self.parties
         self.queue = self.queue or other.queue
+        self.said = self.said or other.said
+        self.rules_classes += other.rules_classes
         self.segments += other.segments
         self.gaps += other.gaps
         self.merged += [other.id, *other.merged]
@@ -153,7 +164,7 @@ def finished(recording: Recording, files: Mapping[tuple[str, int], tuple[str, st
         "call": recording.call,
         "start": start,
         "end": max(start, end),
-        "class": "call",
+        "class": recording.kind,
         "caller": recording.caller,
         "dialled": recording.dialled,
         "direction": recording.direction,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ log = structlog.get_logger("pbxd.recording")
 class ArchiveSettings:
     """How recordings are kept."""
 
-    spool: Path
+    spools: Sequence[Path]
     codec: str
     keep: Callable[[], Keep]
     keep_free: Callable[[], int | None]  # bytes
@@ -69,8 +69,8 @@ class RecordingService:
         store = await self._host.opened()
         catalogue = Catalogue(store.database, store.vault)
         settings = self._settings
-        pipeline = Pipeline(settings.spool, settings.codec, store, catalogue, self._recount.set)
-        library = Library(store, catalogue, settings.keep, [settings.spool])
+        pipeline = Pipeline(settings.spools, settings.codec, store, catalogue, self._recount.set)
+        library = Library(store, catalogue, settings.keep, settings.spools)
         await self._look_at_orphans(store)
         self._pipeline, self._library = pipeline, library
         try:
@@ -83,7 +83,10 @@ class RecordingService:
     async def _look_at_orphans(self, store: Communications) -> None:
         """Objects without a row: what still lies in the spool is made again, all others are set aside."""
         for name in store.recovered.unknown:
-            if not (self._settings.spool / name).is_dir() and await store.vault.find(name) is None:
+            if (
+                not any((spool / name).is_dir() for spool in self._settings.spools)
+                and await store.vault.find(name) is None
+            ):
                 await store.vault.set_aside(name)
 
     async def count(self) -> None:
@@ -124,12 +127,11 @@ class RecordingService:
 
     def status(self) -> dict[str, Any]:
         """How it stands, read from the parts; `error` is why nothing goes into the vault, empty while it does."""
-        spool = self._settings.spool
         try:
-            folders = spools.look(spool)
-            free = shutil.disk_usage(spool).free if spool.exists() else 0
+            folders = spools.look(self._settings.spools)
+            free = max((shutil.disk_usage(spool).free for spool in self._settings.spools if spool.exists()), default=0)
         except OSError as error:
-            return {"error": f"{spool} cannot be read: {error.strerror}", "blocked": True, **self._totals}
+            return {"error": f"{error.filename} cannot be read: {error.strerror}", "blocked": True, **self._totals}
         found: dict[str, Any] = {
             "error": "", "waiting": len(folders.ready), "oldest": folders.oldest, "unfinished": folders.unfinished,
             "spool_free": free, **self._totals,

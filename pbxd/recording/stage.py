@@ -1,11 +1,13 @@
-"""The spool while a recording is made: a folder each, with the sound that Asterisk writes and the state that we write beside it.
+"""The spools while a recording is made: a folder each, with the sound that Asterisk writes and the state that we write beside it.
 
 `state.json` stands there from before Asterisk is asked until the recording is complete; then `ready.json` takes its place, and the
-folder is the pipeline's. Each step can be killed and is done again at the next start.
+folder is the pipeline's. Where a recording went on in another spool it has a folder there too, without a state; all is brought
+together in one when it is complete. Each step can be killed and is done again at the next start.
 """
 
 from __future__ import annotations
 
+import errno
 import grp
 import json
 import os
@@ -13,7 +15,7 @@ import shutil
 import stat
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import structlog
@@ -23,7 +25,8 @@ from pbxd.recording.segments import Recording, Segment, finished, recording_of, 
 STATE, READY = "state.json", "ready.json"
 DONE = ".done"  # suffix of a folder that is on its way out of the spool; such names begin with a dot
 NOWHERE = "nowhere.sln"  # a link to /dev/null: what Asterisk writes there is in no file
-MODE = 0o2770  # Asterisk writes here by the folder's group, which is the spool's
+MODE = 0o2770  # of the spool: all that is made in it is of the group by which Asterisk writes
+FOLDER = 0o770  # of a recording's folder where the bit for the group cannot be set
 CLOSING = 3.0  # s that Asterisk gets to finish its files when the call is over
 LOOK = 0.05  # s between looks at them
 HEADER = 44  # bytes before the sound in a WAV file of Asterisk's
@@ -33,19 +36,19 @@ log = structlog.get_logger("pbxd.recording")
 
 
 def open_spool(spool: Path, group: str) -> None:
-    """Make the spool, which Asterisk may write to, where it is not so already: the unit lets pbxd give nothing to another group.
+    """Make the spool, which Asterisk may write to, where it is not so already. OSError if it cannot be made.
 
-    OSError if it cannot be made.
+    On a box systemd-tmpfiles has made it; the unit's sandbox allows neither the group nor the mode to be changed.
     """
     spool.mkdir(parents=True, exist_ok=True)
     try:
-        number = int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
-        if spool.stat().st_gid != number:
-            os.chown(spool, -1, number)
+        gid = int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
+        if spool.stat().st_gid != gid:
+            os.chown(spool, -1, gid)
+        if stat.S_IMODE(spool.stat().st_mode) != MODE:
+            spool.chmod(MODE)
     except (LookupError, PermissionError) as error:
         log.warning("Asterisk may not be able to write recordings", spool=str(spool), group=group, error=str(error))
-    if stat.S_IMODE(spool.stat().st_mode) != MODE:
-        spool.chmod(MODE)
     nowhere = spool / NOWHERE
     if not nowhere.is_symlink():
         nowhere.symlink_to("/dev/null")
@@ -57,14 +60,17 @@ def names(segment: Segment) -> tuple[str, str]:
 
 
 def write_state(spool: Path, recording: Recording) -> None:
-    """Write down how far a recording is. OSError if the spool cannot take it."""
+    """Write down how far a recording is, and make the folders that its sound goes to. OSError if a spool cannot take it."""
     folder = spool / recording.id
-    if not folder.is_dir():
-        folder.mkdir()
-        try:
-            folder.chmod(MODE)
-        except PermissionError:  # the unit lets nobody set the bit for new files' group: Asterisk's have its own then
-            folder.chmod(stat.S_IRWXU | stat.S_IRWXG)
+    for place in (folder, *(Path(one.place) / one.folder for one in recording.segments if one.going_on and one.place)):
+        if not place.is_dir():
+            place.mkdir()
+            try:
+                place.chmod(MODE)
+            except (
+                PermissionError
+            ):  # the unit lets nobody set the bit for new files' group: Asterisk's have its own then
+                place.chmod(FOLDER)
     replace(folder / STATE, state_of(recording))
 
 
@@ -91,49 +97,73 @@ def remove(folder: Path) -> None:
     shutil.rmtree(done)
 
 
-def left_behind(spool: Path) -> list[Recording]:
+def left_behind(*spools: Path) -> list[Recording]:
     """The recordings that an earlier run did not finish, those that had become part of another left out."""
-    found = {}
-    for folder in sorted(spool.iterdir()):
-        if folder.name.startswith(".") or not folder.is_dir():
-            continue
-        file = folder / STATE
-        if (folder / READY).exists():
-            file.unlink(missing_ok=True)  # killed between the two
-            continue
-        if not file.exists() and not any(folder.glob("*.wav")):  # killed before its state was written
-            remove(folder)
-            continue
-        try:
-            recording = recording_of(file.read_text())
-        except (OSError, ValueError) as error:
-            log.error(
-                "a recording's state cannot be read; its folder is left", folder=str(file.parent), error=str(error)
-            )
-            continue
-        found[recording.id] = recording
+    found: dict[str, Recording] = {}
+    stateless = []
+    for folder in (folder for spool in spools for folder in _unfinished(spool)):
+        if not (folder / STATE).exists():
+            stateless.append(folder)
+        elif (recording := _read(folder)) is not None:
+            found[recording.id] = recording  # killed while it moved to another spool, it is in both
+    known = {*found, *(one.folder for recording in found.values() for one in recording.segments)}
+    for folder in (one for one in stateless if one.name not in known):  # else it is what went on in another spool
+        if any(folder.glob("*.wav")):
+            log.error("a recording's state is missing; its folder is left", folder=str(folder))
+        else:
+            remove(folder)  # killed before its state was written
     parts = {name for recording in found.values() for name in recording.merged}
     return [recording for name, recording in found.items() if name not in parts]
 
 
-def complete(spool: Path, recording: Recording) -> bool:
+def _unfinished(spool: Path) -> Iterator[Path]:
+    """The folders that are not the pipeline's."""
+    for folder in sorted(spool.iterdir()):
+        if folder.name.startswith(".") or not folder.is_dir():
+            continue
+        if (folder / READY).exists():
+            (folder / STATE).unlink(missing_ok=True)  # killed between the two
+        else:
+            yield folder
+
+
+def _read(folder: Path) -> Recording | None:
+    try:
+        recording = recording_of((folder / STATE).read_text())
+    except (OSError, ValueError) as error:
+        log.error("a recording's state cannot be read; its folder is left", folder=str(folder), error=str(error))
+        return None
+    recording.place = str(folder.parent)
+    for segment in recording.segments:
+        segment.place = segment.place or str(folder.parent)  # of a pbxd that knew one spool
+    return recording
+
+
+def complete(spools: Sequence[Path], recording: Recording) -> bool:
     """Hand a recording over to the pipeline, when Asterisk has closed its files. False if there is no sound at all: it is gone.
 
-    Blocks for some seconds at most. OSError if the spool cannot take it; it can be tried again.
+    If its sound is in several spools it is brought to the last of them, the disk's. Blocks for as long as that takes, else for some
+    seconds at most. OSError if the spool cannot take it; it can be tried again.
     """
-    folder = spool / recording.id
+    used = {recording.place, *(segment.place for segment in recording.segments)}
+    home = [spool for spool in spools if str(spool) in used or spool == spools[0]][-1]
+    folder = home / recording.id
+    if recording.place not in ("", str(home)):
+        recording.place = str(home)
+        write_state(home, recording)  # it is found here from now on, when the other one goes
     files = {}
     deadline = time.monotonic() + CLOSING
     for segment in recording.segments:
-        moved = _gather(spool, folder, segment, recording.id, deadline)
+        moved = _gather(spools, folder, segment, deadline)
         if moved is not None and _set_times(folder / moved[0], segment) >= SHORTEST:
             files[segment.folder, segment.number] = moved
-            recording.faults += _shortfall(folder / moved[0], segment)
+            short = _shortfall(folder / moved[0], segment)
+            recording.faults += [fault for fault in short if fault not in recording.faults]  # of a try before
         else:
             segment.at = None
-    for part in recording.merged if files else (*recording.merged, recording.id):
-        if (spool / part).exists():
-            remove(spool / part)
+    for other in (spool / name for spool in spools for name in (*recording.merged, recording.id)):
+        if other.exists() and not (files and other == folder):
+            remove(other)
     if not files:
         return False
     replace(folder / READY, json.dumps(finished(recording, files), ensure_ascii=False))
@@ -141,27 +171,47 @@ def complete(spool: Path, recording: Recording) -> bool:
     return True
 
 
-def _gather(spool: Path, folder: Path, segment: Segment, own: str, deadline: float) -> tuple[str, str] | None:
+def _gather(spools: Sequence[Path], folder: Path, segment: Segment, deadline: float) -> tuple[str, str] | None:
     """The segment's files, closed and in the recording's own folder; None if Asterisk made none."""
     moved = []
     for name in names(segment):
-        new = name if segment.folder == own else f"{segment.folder}-{name}"
-        for path in (spool / segment.folder / name, folder / new):
+        new = name if segment.folder == folder.name else f"{segment.folder}-{name}"
+        for path in (
+            spool / place for spool in spools for place in (f"{segment.folder}/{name}", f"{folder.name}/{new}")
+        ):
             if path.exists():
-                _closed(path, deadline)
-                path.rename(folder / new)
+                closed = _closed(path, deadline)
+                _move(path, folder / new)
+                if not closed:
+                    _mend(folder / new)
                 moved.append(new)
                 break
     return (moved[0], moved[1]) if len(moved) == 2 else None
 
 
-def _closed(path: Path, deadline: float) -> None:
-    """Wait until Asterisk has closed the file: then its header tells its length. One that was never closed is mended."""
+def _move(path: Path, target: Path) -> None:
+    """Give a file its place, whole; on another disk the old one stays beside it until its folder goes."""
+    try:
+        path.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        new = target.with_suffix(".new")
+        try:
+            shutil.copy2(path, new)  # with its times, which say when Asterisk wrote last
+        except OSError:
+            new.unlink(missing_ok=True)
+            raise
+        new.rename(target)
+
+
+def _closed(path: Path, deadline: float) -> bool:
+    """Wait until Asterisk has closed the file: then its header tells its length. False if it was never closed."""
     while not _header_fits(path):
         if time.monotonic() > deadline:
-            _mend(path)
-            return
+            return False
         time.sleep(LOOK)
+    return True
 
 
 def _mend(path: Path) -> None:

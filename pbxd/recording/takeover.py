@@ -20,6 +20,7 @@ from pbxd.recording.segments import Recording, Segment
 
 AT_ONCE = 200  # questions that wait for an answer at one time; the AMI session allows 1,000
 HELD = {"1": True, "0": False}
+CLASS = "PBXD_CLASS"  # set by the FastAGI application record to the class that was said
 ANNOUNCED = "PBXD_ANNOUNCED"  # set to `yes` by the FastAGI application announce
 
 
@@ -36,6 +37,7 @@ class Told:
 
     held: Mapping[str, bool] = field(default_factory=dict)  # uniqueid -> whether its phone has put the others on hold
     announced: Collection[str] = ()  # uniqueids that heard the announcement
+    classes: Mapping[str, str] = field(default_factory=dict)  # uniqueid -> class that was said of its call
     monitors: Mapping[tuple[str, int], str] = field(default_factory=dict)  # segment's folder, number -> id; "" is none
 
 
@@ -50,9 +52,14 @@ async def monitor_of(asterisk: Asterisk, segment: Segment) -> str:
 
 
 async def ask(
-    asterisk: Asterisk, channels: Mapping[str, LiveChannel], recordings: Iterable[Recording], *, announcements: bool
+    asterisk: Asterisk,
+    channels: Mapping[str, LiveChannel],
+    recordings: Iterable[Recording],
+    *,
+    announcements: bool,
+    classes: Collection[str] = (),
 ) -> Told:
-    """Ask for all that is not known of these. AmiError if the link fails meanwhile."""
+    """Ask for all that is not known of these; `classes` are those that there are. AmiError if the link fails meanwhile."""
     turns = asyncio.Semaphore(AT_ONCE)
 
     async def value(channel: str, variable: str) -> str | None:
@@ -63,11 +70,14 @@ async def ask(
     holds = await asyncio.gather(*(value(one.name, "CHANNEL(rtp,hold)") for one in sip))
     every = list(channels.values()) if announcements else []
     heard = await asyncio.gather(*(value(one.name, ANNOUNCED) for one in every))
+    several = list(channels.values()) if len(classes) > 1 else []
+    said = await asyncio.gather(*(value(one.name, CLASS) for one in several))
     unsure = [segment for one in recordings for segment in one.segments if is_unsure(segment, channels)]
     ids = await asyncio.gather(*(value(segment.channel, variable_of(segment)) for segment in unsure))
     return Told(
         {one.uniqueid: HELD[hold] for one, hold in zip(sip, holds, strict=True) if hold in HELD},
         {one.uniqueid for one, answer in zip(every, heard, strict=True) if answer == "yes"},
+        {one.uniqueid: kind for one, kind in zip(several, said, strict=True) if kind and kind in classes},
         {(one.folder, one.number): found for one, found in zip(unsure, ids, strict=True) if found is not None},
     )
 

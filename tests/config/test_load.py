@@ -261,6 +261,16 @@ class TestShipped:
             [key.rpartition(".")[2] for key in keys()] + ["tls", "mail", "lookup", "greeting", "directory", "scripts"]
         )
 
+    def test_it_says_which_changes_need_a_restart(self) -> None:
+        group, comment, marked = "", "", set()
+        for line in SHIPPED.read_text().splitlines():
+            if match := re.match(r"^#?( *)([a-z_]+):", line):
+                depth = len(match[1]) // 2
+                group = ".".join([*group.split(".")[:depth], match[2]]) if depth else match[2]
+                marked |= {group} if "(restart)" in comment else set()
+            comment = comment + line if line.startswith("##") else ""
+        assert marked == {key for key, info in keys().items() if info.json_schema_extra == {"restart": True}}
+
     def test_the_documented_keys_are_the_schema(self) -> None:
         text = (PROJECT / "docs" / "configuration.md").read_text()
         rows = dict(re.findall(r"^\| `([a-z_.]+)` \| (.*?) \|", text, re.MULTILINE))

@@ -17,7 +17,7 @@ from tests.lab.office import Office, announcements, endpoint_options
 RULES = (
     "{record: never, extension: [124]}, {record: always, extension: [131, 133, 136]}, "
     "{record: always, extension: [135], consent: beep}, {record: on_demand, extension: [132], consent: none}, "
-    "{record: always, consent: none}"
+    "{record: always, extension: [123], consent: none, class: order}, {record: always, consent: none}"
 )
 OPTIONS = {"128": "language=de", "118": "dtmf_mode=info", "120": "dtmf_mode=inband"}
 DIALPLAN = """
@@ -37,6 +37,10 @@ exten => 862,1,Set(__DYNAMIC_FEATURES=rec_start#rec_stop)
 exten => _*7XXX,1,Set(__DYNAMIC_FEATURES=rec_pause#rec_resume)
  same => n,Dial(PJSIP/${{EXTEN:2}},30)
 exten => _*4XXX,1,Set(__DYNAMIC_FEATURES=tell)
+ same => n,Dial(PJSIP/${{EXTEN:2}},30)
+; the dialplan says by which class it is kept; there is no class of the second name
+exten => _*3XXX,1,Gosub(pbxd-record,s,1(,complaint))
+ same => n,Gosub(pbxd-record,s,1(,complain))
  same => n,Dial(PJSIP/${{EXTEN:2}},30)
 ; a card number is keyed, then said to an agent, who says when it is over
 exten => _*5XXX,1,Answer()

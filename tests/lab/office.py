@@ -26,6 +26,8 @@ recording:
   spool_group: '{group}'
   digits_after: 2s
   beep_every: 2s
+  classes: [complaint, order]
+  keep_classes: {{complaint: 3w, order: 730d}}
   announcement: {announcement}
   rules: {rules}
 {site}

@@ -76,6 +76,38 @@ def test_pbxd_killed_in_the_middle(office: Office) -> None:
     assert made.length > 2
 
 
+def test_the_class_that_rules_and_dialplan_say(office: Office) -> None:
+    """The dialplan's word comes before the rule's, from before the call is recorded, and pbxd is killed between the two."""
+    known = office.recordings()
+    a, _ = connect(office.desk, "121", "123")
+    hang_up(office, a)
+    by_rule = office.next_one(known).facts
+    assert by_rule["class"] == "order"
+    known = office.recordings()
+    a = office.desk.call("121", "*3123")
+    b = office.desk.incoming("123")
+    office.box.pbxd.kill()
+    office.box.pbxd.start()
+    wait_until(lambda: office.box.pbxd.status()["ami"]["connected"], "pbxd's AMI session")
+    b.answer()
+    a.talks()
+    office.desk.pause(1)
+    assert office.under_way("123")["class"] == "complaint"
+    hang_up(office, a)
+    by_dialplan = office.next_one(known).facts
+    assert by_dialplan["class"] == "complaint"
+    assert by_rule["due"] - by_rule["end"] == 730 * 86_400_000_000
+    assert by_dialplan["due"] - by_dialplan["end"] == 21 * 86_400_000_000
+    ctl = office.box.pbxd.ctl
+    assert by_dialplan["id"] in ctl("recordings", "list", "--class", "complaint").stdout
+    refused = ctl("recordings", "class", by_dialplan["id"], "complain", check=False)
+    assert refused.returncode
+    assert "there are call, complaint, order" in refused.stderr
+    ctl("recordings", "class", by_dialplan["id"], "order")
+    changed = json.loads(ctl("recordings", "show", by_dialplan["id"]).stdout)
+    assert (changed["class"], changed["due"] - changed["end"]) == ("order", 730 * 86_400_000_000)
+
+
 def test_killed_and_the_call_over_before_it_is_back(office: Office) -> None:
     known = office.recordings()
     a, _ = connect(office.desk, "121", "122")

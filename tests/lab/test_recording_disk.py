@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,9 +35,22 @@ class Disks:
     spool: Path
     comms: Path
 
-    def fill(self, disk: Path) -> Path:
-        """Fill a disk to its last byte; the file that does it."""
+    def configure(self, more: str = "") -> None:
+        """Write pbxd's configuration, with `more` keys of recording."""
+        group = owner(self.box.asterisk.tree)[1]
+        self.box.pbxd.configure(
+            more=f"comms: {{folder: {self.comms}, key_file: {self.box.folder}/keys/comms.key}}\n"
+            f"recording: {{enabled: true, spool: {self.spool}, spool_in_asterisk: /lab/spool/recordings, spool_group: '{group}', "
+            f"spool_reserve: 4MiB, rules: [{{record: always, consent: none}}]{more}}}"
+        )
+
+    def fill(self, disk: Path, left: int = 0) -> Path:
+        """Fill a disk to its last byte, or but for `left` bytes; the file that does it."""
         path = disk / ".filler"
+        if left:
+            with path.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(disk).free - left)
+            return path
         with path.open("wb", buffering=0) as file:
             try:
                 while True:
@@ -92,11 +107,7 @@ def disks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disks]:
             if done.returncode:
                 pytest.skip("nothing can be mounted here")
             mounted.append(place)
-        box.pbxd.configure(
-            more=f"comms: {{folder: {made.comms}, key_file: {box.folder}/keys/comms.key}}\n"
-            f"recording: {{enabled: true, spool: {made.spool}, spool_in_asterisk: /lab/spool/recordings, "
-            f"spool_group: '{owner(box.asterisk.tree)[1]}', spool_reserve: 4MiB, rules: [{{record: always, consent: none}}]}}"
-        )
+        made.configure()
         box.start()
         for number, tone in TONES.items():
             desk.phone(number, tone=tone)
@@ -159,4 +170,52 @@ def test_the_spool_full_to_the_last_byte(disks: Disks) -> None:
     assert "the spool had no room" in second["faults"][0]
     assert disks.objects().items() >= before.items()
     assert disks.alarm("recording") == "ok"
+    disks.box.pbxd.ctl("vault", "verify")
+
+
+@pytest.fixture
+def second(disks: Disks) -> Iterator[Path]:
+    """A second spool, on another disk, which the lab's Asterisk sees too; pbxd was started anew with it."""
+    folder = Path(tempfile.mkdtemp(prefix="pbxd-lab-", dir="/dev/shm"))
+    try:
+        folder.chmod(0o755)
+        disks.configure(f", spool_on_disk: {folder / 'spool'}")
+        disks.box.pbxd.restart()
+        wait_until(lambda: disks.status("recording")["spools"], "the spools")
+        yield folder / "spool"
+        disks.configure()
+        disks.box.pbxd.restart()
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_calls_are_recorded_on_the_disk_when_memory_is_short(disks: Disks, second: Path) -> None:
+    """A call that goes on, and one that begins then; pbxd is killed while they are up. Nothing of either is lost."""
+    wait_until(lambda: not disks.status("recordings")["error"], "the store")
+    known = disks.recordings()
+    first = disks.call("121", "122")
+    filler = disks.fill(disks.spool, 1024**2)
+    wait_until(lambda: any(second.glob("*/1.rx.wav")), "the first call to go on on the disk")
+    assert disks.status("recording")["short"] is False
+    assert disks.alarm("recording") == "warning"
+    assert disks.metric("pbxd_recording_spools_full") == "1.0"
+    assert f"in {second} now" in disks.box.pbxd.ctl("status").stdout
+    other, _ = connect(disks.desk, "123", "124")
+    wait_until(lambda: any(second.glob("*/0.rx.wav")), "the second call to be recorded on the disk")
+    disks.desk.pause(1)
+    disks.box.pbxd.kill()
+    disks.box.pbxd.start()
+    wait_until(lambda: disks.status("recording")["recording"] == 2, "both to be taken over")
+    disks.desk.pause(1)
+    first.hang_up()
+    other.hang_up()
+    disks.stored(len(known) + 2)  # with the one spool full
+    made = [disks.details(name) for name in sorted(disks.recordings() - known, key=id_order)]
+    assert [len(one["segments"]) for one in made] == [2, 1]
+    assert [one["faults"] for one in made] == [[], []]
+    assert not [path for spool in (disks.spool, second) for path in spool.rglob("*.wav")]
+    filler.unlink()
+    wait_until(lambda: disks.status("recording")["spool"] == str(disks.spool), "memory to be used again")
+    disks.call("121", "122").hang_up()
+    disks.stored(len(known) + 3)
     disks.box.pbxd.ctl("vault", "verify")

@@ -21,7 +21,7 @@ async def opened(folder: Path, codec: str = "opus") -> AsyncIterator[tuple[Commu
     """A store and its pipeline, on `folder`/comms and `folder`/spool."""
     store = await open_store(folder, [CATALOGUE])
     catalogue = Catalogue(store.database, store.vault)
-    pipeline = Pipeline(folder / "spool", codec, store, catalogue)
+    pipeline = Pipeline([folder / "spool"], codec, store, catalogue)
     try:
         yield store, catalogue, pipeline
     finally:

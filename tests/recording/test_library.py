@@ -19,7 +19,7 @@ from pbxd.comms.people import ROOT, Person
 from pbxd.comms.schema import objects
 from pbxd.comms.tar import packed
 from pbxd.comms.zipping import zipped
-from pbxd.errors import AccessRefused, ObjectGone, StillKept
+from pbxd.errors import AccessRefused, ObjectGone, RecordingError, StillKept
 from pbxd.recording.catalogue import Filter
 from pbxd.recording.handover import bundle, files, whole_vault
 from pbxd.recording.library import Library
@@ -209,6 +209,44 @@ class TestDeletion:
             ("pbxd", "retention", "b1"),
         }
         assert "kept until" in rows[0].detail
+
+    async def test_a_class_that_was_changed(self, office: Office) -> None:
+        """It is kept by the class that it has then, or for the shortest time if that is longer; then its key is destroyed."""
+        for name in ("a1", "b1", "c1"):
+            await office.record(name)
+        classes = {"complaint": 5 * DAY, "order": 100 * DAY}
+        office.keep = Keep(10 * DAY, classes, 8 * DAY, frozenset({"call", *classes}))
+        await office.library.classify(ROOT, "a1", "complaint")
+        await office.library.classify(ROOT, "b1", "order")
+        assert await office.names(ROOT, kind="order") == ["b1"]
+        assert (await office.library.show(ROOT, "a1"))["class"] == "complaint"
+        office.now += 6 * DAY
+        assert await office.library.purge() == 0
+        with pytest.raises(StillKept):
+            await office.library.delete(ROOT, "a1")
+        office.now += 3 * DAY
+        assert await office.library.purge() == 1
+        assert await office.store.vault.is_shredded("a1")
+        with pytest.raises(ObjectGone):
+            await office.library.open(ROOT, "a1", "play", {})
+        office.now += 2 * DAY
+        assert await office.library.purge() == 1
+        assert await office.names(ROOT) == ["b1"]
+        rows = [row async for row, _ in office.store.audit.entries()]
+        assert [(row.who, row.action, row.subject) for row in rows[:2]] == [
+            ("root", "change", "a1"),
+            ("root", "change", "b1"),
+        ]
+        assert json.loads(rows[0].detail) == {"class": "complaint", "was": "call"}
+
+    async def test_a_class_is_changed_by_whom_it_may(self, office: Office) -> None:
+        await office.record("a1")
+        for name in ("anna", "sue"):
+            with pytest.raises(AccessRefused):
+                await office.library.classify(person(name), "a1", "call")
+        with pytest.raises(RecordingError, match="'complain' is no class of recordings; there are call"):
+            await office.library.classify(ROOT, "a1", "complain")
+        assert [allowed for _, action, _, allowed in await office.audit() if action == "change"] == [False, False]
 
     async def test_room_is_made_by_the_oldest(self, office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
         for n in range(4):

@@ -12,6 +12,7 @@ from pbxd.calls.live import LiveState
 from pbxd.calls.site import Site
 from pbxd.errors import ActionFailed
 from pbxd.recording.monitor import Monitor, MonitorSettings
+from pbxd.recording.places import Place
 from pbxd.recording.policy import Consent, Mode, Rule
 from pbxd.recording.recorder import Recorder, RecorderRules
 from pbxd.recording.segments import Recording, Segment
@@ -47,7 +48,7 @@ def monitor(spool: Path, peer: Peer) -> tuple[Monitor, LiveState]:
         RecorderRules((Rule(Mode.ALWAYS, consent=Consent.NONE),)),
         lambda at: datetime.fromtimestamp(at / 1_000_000, UTC),
     )
-    settings = MonitorSettings(spool, spool, str(spool.parent.stat().st_gid), 0)
+    settings = MonitorSettings((Place(spool, spool),), str(spool.parent.stat().st_gid), 0)
     return Monitor(recorder, peer, live, settings, clock=lambda: NOW, on_ready=lambda _: None), live
 
 

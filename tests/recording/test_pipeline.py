@@ -42,7 +42,7 @@ async def test_a_recording_goes_into_the_vault(tmp_path: Path) -> None:
     going_on = tmp_path / "spool" / "r2"
     going_on.mkdir()
     async with opened(tmp_path) as (store, catalogue, pipeline):
-        assert spools.look(pipeline.spool).ready == ("r1",)
+        assert [one.name for one in spools.look(pipeline.spools).ready] == ["r1"]
         assert await pipeline.empty()
         sound = sound_of(await store.vault.read("r1"))
         entry = await catalogue.find("r1")
@@ -53,7 +53,7 @@ async def test_a_recording_goes_into_the_vault(tmp_path: Path) -> None:
     assert (entry.call, entry.frames, entry.rate, entry.codec) == ("call-r1", 16_000, 8000, "opus")
     assert entry.extensions == {"101"}
     assert list((tmp_path / "spool").iterdir()) == [going_on]
-    assert spools.look(tmp_path / "spool") == spools.Waiting((), 0.0, 1)
+    assert spools.look([tmp_path / "spool"]) == spools.Waiting((), 0.0, 1)
     assert pipeline.counters.ingested == 1
 
 
@@ -299,7 +299,7 @@ async def filled(pipeline: Pipeline, store: Communications, place: Path) -> None
             pass
     assert not await pipeline.empty()
     assert "disk is full" in pipeline.troubles.alarm
-    assert spools.look(pipeline.spool).ready == ("r2",)
+    assert [one.name for one in spools.look(pipeline.spools).ready] == ["r2"]
     with pytest.raises(CommsFull):
         await store.vault.put("big", "recording", bytes(100_000))
     assert list(place.rglob("*.half")) == []

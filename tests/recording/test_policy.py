@@ -98,6 +98,29 @@ def test_consent_is_the_strictest_that_was_asked_for() -> None:
     assert judge([Rule(Mode.ALWAYS)], facts(A, B)).consent is Consent.ANNOUNCEMENT  # unless the customer says otherwise
 
 
+@pytest.mark.parametrize(
+    ("rules", "call", "kinds"),
+    [
+        ([ALWAYS], facts(A, B), set()),
+        ([rule(Mode.ALWAYS, kind="order")], facts(A, B), {"order"}),
+        ([rule(Mode.ALWAYS, kind="order", **OF_101), ALWAYS], facts(A, B), {"order"}),  # one that names none has no say
+        ([rule(Mode.ALWAYS, kind="order", **OF_101), ALWAYS], facts(B, OUTSIDE), set()),
+        (
+            [rule(Mode.ALWAYS, kind="order", **OF_101), rule(Mode.ALWAYS, kind="complaint")],
+            facts(A, B),
+            {"order", "complaint"},
+        ),
+        (
+            [rule(Mode.ALWAYS, kind="complaint", queues=frozenset({"support"})), ALWAYS],
+            facts(A, OUTSIDE, queues=frozenset({"support"})),
+            {"complaint"},
+        ),
+    ],
+)
+def test_classes(rules: list[Rule], call: CallFacts, kinds: set[str]) -> None:
+    assert judge(rules, call).kinds == kinds
+
+
 def test_a_share_is_drawn_by_the_call() -> None:
     ids = [f"1795485056.{n}" for n in range(4000)]
     chosen = [

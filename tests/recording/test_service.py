@@ -21,7 +21,7 @@ async def test_a_damaged_recording_is_told_of_before_the_next_look(tmp_path: Pat
     async with opened(tmp_path, "flac") as (_, _, pipeline):
         assert await pipeline.empty()
     host = CommsHost(settings(tmp_path), lambda: PEOPLE, lambda: None, [CATALOGUE])
-    kept = ArchiveSettings(tmp_path / "spool", "flac", Keep, lambda: None)
+    kept = ArchiveSettings([tmp_path / "spool"], "flac", Keep, lambda: None)
     service = RecordingService(host, kept, every=1e9)
     running = [asyncio.create_task(part.run()) for part in (host, service)]
     try:

@@ -7,6 +7,7 @@ import os
 import shutil
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,12 @@ def with_sound(spool: Path, made: Recording, seconds: float = 2.0, *, closed: bo
             os.utime(spool / segment.folder / name, ns=(last, last))
 
 
+def placed(made: Recording, spool: Path) -> Recording:
+    """The same, made in this spool."""
+    segments = [replace(segment, place=str(spool)) for segment in made.segments]
+    return replace(made, segments=segments, place=str(spool))
+
+
 def told(spool: Path, name: str = "1.1") -> dict[str, Any]:
     found: dict[str, Any] = json.loads((spool / name / stage.READY).read_text())
     return found
@@ -62,7 +69,7 @@ def told(spool: Path, name: str = "1.1") -> dict[str, Any]:
 def test_handed_over(tmp_path: Path) -> None:
     made = recording(segments=2)
     with_sound(tmp_path, made)
-    assert stage.complete(tmp_path, made)
+    assert stage.complete([tmp_path], made)
     assert sorted(path.name for path in (tmp_path / "1.1").iterdir()) == [
         "0.rx.wav", "0.tx.wav", "1.rx.wav", "1.tx.wav", "ready.json",
     ]  # fmt: skip
@@ -74,14 +81,14 @@ def test_a_state_comes_back(tmp_path: Path) -> None:
     made = recording()
     made.pause("digits", NOW)
     stage.write_state(tmp_path, made)
-    assert stage.left_behind(tmp_path) == [made]
+    assert stage.left_behind(tmp_path) == [placed(made, tmp_path)]
 
 
 def test_what_asterisk_never_closed_is_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage, "CLOSING", 0.1)
     made = recording()
     with_sound(tmp_path, made, 1.5, closed=False)
-    assert stage.complete(tmp_path, made)
+    assert stage.complete([tmp_path], made)
     header = (tmp_path / "1.1" / "0.rx.wav").read_bytes()[:44]
     assert struct.unpack("<I", header[40:])[0] == 24_000
     assert struct.unpack("<I", header[4:8])[0] == 24_036
@@ -90,14 +97,14 @@ def test_what_asterisk_never_closed_is_mended(tmp_path: Path, monkeypatch: pytes
 def test_sound_that_is_missing_is_told(tmp_path: Path) -> None:
     made = recording()
     with_sound(tmp_path, made, 0.5)
-    assert stage.complete(tmp_path, made)
+    assert stage.complete([tmp_path], made)
     assert told(tmp_path)["faults"] == ["1.5 s of PJSIP/101-0 are missing"]
 
 
 def test_no_sound_at_all_leaves_nothing(tmp_path: Path) -> None:
     made = recording()
     stage.write_state(tmp_path, made)
-    assert not stage.complete(tmp_path, made)
+    assert not stage.complete([tmp_path], made)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -106,13 +113,13 @@ def test_a_recording_without_length_leaves_nothing(tmp_path: Path) -> None:
     made = recording()
     made.segments[0].end = made.segments[0].at
     with_sound(tmp_path, made, 0)
-    assert not stage.complete(tmp_path, made)
+    assert not stage.complete([tmp_path], made)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_recording_that_was_never_written_down(tmp_path: Path) -> None:
     """It was over before its state was saved."""
-    assert not stage.complete(tmp_path, recording())
+    assert not stage.complete([tmp_path], recording())
 
 
 def test_an_answer_that_never_came(tmp_path: Path) -> None:
@@ -120,7 +127,7 @@ def test_an_answer_that_never_came(tmp_path: Path) -> None:
     made = recording()
     made.segments[0].at = None
     with_sound(tmp_path, made, 1.5)
-    assert stage.complete(tmp_path, made)
+    assert stage.complete([tmp_path], made)
     (segment,) = told(tmp_path)["segments"]
     assert (segment["at"], segment["end"]) == (NOW + SECOND // 2, NOW + 2 * SECOND)
 
@@ -130,7 +137,7 @@ def test_an_end_that_nobody_saw(tmp_path: Path) -> None:
     made = recording()
     with_sound(tmp_path, made)
     made.segments[0].end, made.end = NOW + 60 * SECOND, None
-    assert stage.complete(tmp_path, made)
+    assert stage.complete([tmp_path], made)
     assert told(tmp_path)["end"] == NOW + 2 * SECOND
     assert told(tmp_path)["faults"] == []
 
@@ -148,8 +155,8 @@ def test_a_part_of_another_is_gathered(tmp_path: Path) -> None:
     with_sound(tmp_path, second)
     first.absorb(second)
     stage.write_state(tmp_path, first)
-    assert stage.left_behind(tmp_path) == [first]
-    assert stage.complete(tmp_path, first)
+    assert stage.left_behind(tmp_path) == [placed(first, tmp_path)]
+    assert stage.complete([tmp_path], first)
     assert [path.name for path in tmp_path.iterdir()] == ["1.1"]
     assert {segment["left"] for segment in told(tmp_path)["segments"]} == {"0.rx.wav", "1.5-0.rx.wav"}
 
@@ -164,7 +171,7 @@ def test_killed_at_each_step_and_done_again(tmp_path: Path) -> None:
     first.absorb(second)
     stage.write_state(whole, first)
     shutil.copytree(whole, tmp_path / "expected")
-    assert stage.complete(tmp_path / "expected", recall(tmp_path / "expected"))
+    assert stage.complete([tmp_path / "expected"], recall(tmp_path / "expected"))
     expected = contents(tmp_path / "expected")
     for step in range(1, 40):
         spool = tmp_path / f"killed{step}"
@@ -172,12 +179,12 @@ def test_killed_at_each_step_and_done_again(tmp_path: Path) -> None:
         pid = os.fork()
         if pid == 0:
             die_at(step)
-            stage.complete(spool, recall(spool))
+            stage.complete([spool], recall(spool))
             os._exit(0)
         _, status = os.waitpid(pid, 0)
         for left in stage.left_behind(spool):
-            stage.complete(spool, left)
-        spools.sweep(spool)
+            stage.complete([spool], left)
+        spools.sweep([spool])
         assert contents(spool) == expected, step
         if os.waitstatus_to_exitcode(status) == 0:
             assert step > 5

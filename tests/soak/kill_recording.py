@@ -1,10 +1,11 @@
 """Real calls that are recorded while pbxd and its encoder are killed: none lost, none doubled, nothing left anywhere.
 
-    python -m tests.soak.kill_recording --kills 200 --calls 20 [--seed N]
+    python -m tests.soak.kill_recording --kills 200 --calls 20 [--seed N] [--memory MIB]
 
 A lab's Asterisk has `--calls` calls up at any time, between phones that each speak a tone of their own. pbxd is killed with -9: at
 each step of a recording's way in turn (`steps`), at any moment of its start and after it, and its encoder alone. When the kills are
-done the calls end, and all is judged by `verdict`. Exit 1 if anything is wrong.
+done the calls end, and all is judged by `verdict`. With `--memory` the spool is a disk of so many MiB, which is short again and
+again, and there is a second one. Exit 1 if anything is wrong.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +43,7 @@ TONES = {number: 500 + 100 * n for n, number in enumerate(PHONES)}
 LOOK = 0.2  # s between looks whether pbxd is up
 STEP_WAIT = 8.0  # s for a step to come; then the kill comes anyway
 EMPTY = 900.0  # s for the spool to be emptied when the calls are over
+CHANGED = "the spools' room changed"
 PIECE = 64  # bytes of a sound file that are looked for afterwards
 
 
@@ -59,11 +63,15 @@ class Done:
 class Site:
     """A box that records every call, and its phones."""
 
-    def __init__(self, folder: Path, calls: int, chance: random.Random, talk: tuple[float, float]) -> None:
+    def __init__(
+        self, folder: Path, calls: int, chance: random.Random, talk: tuple[float, float], memory: int = 0
+    ) -> None:
         self.box = Box(folder, say)
         self.desk = Desk(self.box.asterisk)
         self.spool = self.box.asterisk.folder / "spool" / "recordings"
         self.comms = folder / "comms"
+        self.second = Path(tempfile.mkdtemp(prefix="pbxd-soak-", dir="/dev/shm")) if memory else None
+        two = self._small(memory, self.second) if self.second is not None else ""
         self.done = Done()
         self._chance = chance
         self._first = chance.randrange(len(STEPS))
@@ -78,8 +86,20 @@ class Site:
         self.box.pbxd.configure(
             more=f"comms: {{folder: {self.comms}, key_file: {folder}/keys/comms.key}}\n"
             f"recording: {{enabled: true, spool: {self.spool}, spool_in_asterisk: /lab/spool/recordings, "
-            f"spool_group: '{owner(self.box.asterisk.tree)[1]}', rules: [{{record: always, consent: none}}]}}"
+            f"spool_group: '{owner(self.box.asterisk.tree)[1]}', rules: [{{record: always, consent: none}}]{two}}}"
         )
+
+    def _small(self, memory: int, second: Path) -> str:
+        """Make the spool a disk of `memory` MiB; keys of recording that name `second` beside it."""
+        self.spool.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={memory}m", "pbxd-soak", self.spool], check=True)
+        second.chmod(0o755)
+        return f", spool_on_disk: {second / 'spool'}, spool_reserve: {memory * 1024 // 2}KiB"
+
+    @property
+    def spools(self) -> list[Path]:
+        """All of them."""
+        return [self.spool] if self.second is None else [self.spool, self.second / "spool"]
 
     def start(self) -> None:
         """Asterisk, pbxd, phones, calls."""
@@ -143,7 +163,7 @@ class Site:
                 self._down_since = time.time()
             self.box.pbxd.kill()
         self.done.caught[where(self.spool, self.comms)] += 1
-        for path in self.spool.glob("*/*.rx.wav"):
+        for path in (path for spool in self.spools for path in spool.glob("*/*.rx.wav")):
             with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
                 file.seek(8000)
                 if len(piece := file.read(PIECE)) == PIECE and len(set(piece)) > PIECE // 8:
@@ -190,7 +210,8 @@ class Site:
     def settle(self) -> None:
         """Wait until all recordings are out of the spool."""
         wait_until(self.up, "pbxd to be up")
-        wait_until(lambda: not [*self.spool.glob("*/"), *self.spool.glob(".*/")], f"{self.spool} to be empty", EMPTY)
+        for spool in self.spools:
+            wait_until(lambda: not [*spool.glob("*/"), *spool.glob(".*/")], f"{spool} to be empty", EMPTY)  # noqa: B023 - at once
 
     def faults(self) -> list[str]:
         """All that is wrong at the end."""
@@ -214,12 +235,18 @@ class Site:
             wrong.append(f"{len(listed)} are in the catalogue, {len(files)} files are there, {len(made)} were exported")
         quiet, heard = sum(one.quiet for one in made), sum(one.seconds for one in made)
         say(f"{len(made)} recordings, {heard:.0f} s of sound; in {quiet:.1f} s of it a phone or Asterisk stood still")
+        if self.second is not None:
+            say(f"{sum(one.pieces > 1 for one in made)} recordings went on in the other spool")
+            made = [replace(one, pieces=1) for one in made]
         return wrong + judged(self.done.talks, made, self.done.downs, TONES)
 
     def close(self) -> None:
         """Take everything away."""
         self._over.set()
         self.desk.close()
+        if self.second is not None:
+            subprocess.run(["umount", "-l", self.spool], check=True)
+            shutil.rmtree(self.second)
         self.box.stop()
 
 
@@ -236,9 +263,11 @@ def _children(pid: int) -> list[int]:
         return []
 
 
-def run(folder: Path, kills: int, calls: int, seed: int, talk: tuple[float, float] = (4.0, 16.0)) -> list[str]:
+def run(
+    folder: Path, kills: int, calls: int, seed: int, talk: tuple[float, float] = (4.0, 16.0), memory: int = 0
+) -> list[str]:
     """Do it; what is wrong. What was done is said."""
-    site = Site(folder, calls, random.Random(seed), talk)
+    site = Site(folder, calls, random.Random(seed), talk, memory)
     try:
         site.start()
         for n in range(kills):
@@ -251,6 +280,8 @@ def run(folder: Path, kills: int, calls: int, seed: int, talk: tuple[float, floa
         down = sum(end - begin for begin, end in done.downs)
         say(f"{len(done.talks)} calls; pbxd was down {len(done.downs)} times, {down:.0f} s in all")
         say(f"killed: {done.encoders} encoders; at the sign of {dict(done.steps)}")
+        if memory:
+            say(f"a spool was left for lack of room {site.box.pbxd.log.read_text().count(CHANGED)} times")
         say(f"a kill of pbxd found the recordings at: {dict(done.caught)}")
         return site.faults()
     finally:
@@ -263,11 +294,12 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--calls", type=int, default=20, choices=range(1, 21), metavar="1-20")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--memory", type=int, default=0, help="MiB of the first spool; 0 is one spool with room")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="pbxd-soak-"))
     folder.chmod(0o755)
     begun = time.monotonic()
-    wrong = run(folder, arguments.kills, arguments.calls, arguments.seed)
+    wrong = run(folder, arguments.kills, arguments.calls, arguments.seed, memory=arguments.memory)
     say("".join(f"WRONG {one}\n" for one in wrong) + f"{len(wrong)} wrong, {time.monotonic() - begun:.0f} s")
     return 1 if wrong else 0
 
