@@ -31,17 +31,18 @@ reports: {state: /canary-12/x.json, schedules: [{name: canary-13, report: calls,
 people: [{name: canary-21, full_name: Canary-22, login: canary-23, role: user,
   extensions: ['7103'], mailboxes: ['7104'], teams: [canary-24]}]
 comms: {folder: /canary-25, key_file: /canary-26/key}
-recording: {announcement: canary-27, keep_classes: {canary-28: 1d}, spool: /canary-29, spool_in_asterisk: /canary-30,
+recording: {announcement: canary-27, classes: [canary-28], keep_classes: {canary-28: 1d}, spool: /canary-29,
+  spool_on_disk: /canary-65, spool_in_asterisk: /canary-30,
   spool_group: canary-31,
   rules: [{record: always, queue: [canary-32]}]}
 control: {socket: /canary-34/sock, group: canary-35}
 metrics: {listen: 'canary-36.example:9464'}
-agi: {listen: 'canary-37.example:4573', socket: /canary-38/agi, hours: {canary-39: {holidays: {'12-25': Canary-40}}},
+agi: {listen: 'canary-37.example:4573', socket: /canary-38/agi, users: [canary-66], peers: [192.0.2.71], hours: {canary-39: {holidays: {'12-25': Canary-40}}},
   lookup: {names: {'+4971055': Canary-41}, blocked: ['+4971066'], allowed: ['+4971077'], country: '+49'},
   agents: {'7105': {pin: '71067106', queues: [canary-42], name: Canary-43, interface: PJSIP/canary-44}},
   pause_reasons: {'7': canary-45},
   greeting: {format: canary46}, directory: {people: {'7107': {first: Canary-47, last: Canary-48}}},
-  scripts: {folder: /canary-49, user: canary-50}}
+  scripts: {folder: /canary-49, user: canary-50, service: /canary-67}}
 voicemail: {enabled: true, spool: /canary-51, boxes: [{box: '7108', mail: [canary-52@example.org]}]}
 chat: {rooms: {canary-53: {title: Canary-54, number: '7109', members: [canary-21], teams: [canary-24]}}, mute: ['7110']}
 uplink: {hub: 'canary-55.example:22',
@@ -49,7 +50,10 @@ uplink: {hub: 'canary-55.example:22',
   outbox: /canary-57, state: /canary-58, key_file: /canary-59, group: canary-60,
   support: /canary-61, accepted: /canary-62.yaml, checkpoints_to: canary-63@example.org, checkpoints_log: /canary-64}
 """
-NO_CANARY = re.compile("canary|71[0-9X]|4930", re.IGNORECASE)
+NUMBERS = "192[.]0[.]2[.]71|71(?:XX|0[2-9]|10)|71067106|4971055|4971066|4971077|4930123456"
+NO_CANARY = re.compile(
+    f"canary|(?<![0-9a-f])(?:{NUMBERS})(?![0-9a-f])", re.IGNORECASE
+)  # a number in a proposal's id is none
 
 
 def test_of_the_configuration_nothing_is_shown_but_what_is_known_to_be_plain() -> None:
