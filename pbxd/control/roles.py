@@ -116,9 +116,9 @@ def decide(who: Person, rule: Rule) -> Decision:
     if who.role in rule.roles:
         return Decision(allowed=True, reason=f"the role {who.role}")
     if rule.roles:
-        needed = f"{rule.action} {rule.kind}: that is for the role {' or '.join(sorted(rule.roles))}"
+        needed = f"use {rule.kind} ({rule.action}): that is for the role {' or '.join(sorted(rule.roles))}"
     else:
-        needed = f"{rule.action} this {rule.kind}: no role is entered for it"
+        needed = f"use this {rule.kind}: no role is entered for it"
     missing = f"; `people` names nobody with the login {who.name}" if who.role == "nobody" else ""
     return Decision(allowed=False, reason=needed + missing)
 

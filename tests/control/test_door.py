@@ -175,7 +175,7 @@ def test_the_command_says_why_it_is_refused(plain: Running) -> None:
     command = [sys.executable, "-c", COMMAND, "--socket", socket, "uplink", "off"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
     assert (done.returncode, done.stderr) == (
-        1, "pbxctl: games may not off uplink: that is for the role admin; `people` names nobody with the login games\n"
+        1, "pbxctl: games may not use uplink (off): that is for the role admin; `people` names nobody with the login games\n"
     )  # fmt: skip
     told = subprocess.run([*command[:-2], "status"], capture_output=True, text=True, check=True, env=environment())
     assert [line.split()[0] for line in told.stdout.splitlines()] == ["pbxd", "ami", "live"]
