@@ -45,15 +45,15 @@ class PlainText(io.TextIOWrapper):
 def plainly() -> Iterator[None]:
     """What is printed meanwhile, by whomever, is plain."""
     kept = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = map(_plain, kept)
+    streams = [_plain(stream) for stream in kept]
+    sys.stdout, sys.stderr = streams
     try:
         yield
     finally:
-        for stream, before in zip((sys.stdout, sys.stderr), kept, strict=True):
-            sys.stdout, sys.stderr = kept
-            if isinstance(stream, PlainText) and stream is not before:
-                stream.flush()
-                stream.detach()
+        sys.stdout, sys.stderr = kept
+        for stream in streams:
+            stream.flush()
+            stream.detach()
 
 
 def _plain(stream: object) -> PlainText:
