@@ -12,7 +12,6 @@ import grp
 import json
 import os
 import shutil
-import stat
 import struct
 import time
 from collections.abc import Iterator, Sequence
@@ -41,14 +40,18 @@ def open_spool(spool: Path, group: str) -> None:
     On a box systemd-tmpfiles has made it; the unit's sandbox allows neither the group nor the mode to be changed.
     """
     spool.mkdir(parents=True, exist_ok=True)
+    found = spool.stat()
     try:
         gid = int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
-        if spool.stat().st_gid != gid:
+        if found.st_gid != gid:
             os.chown(spool, -1, gid)
-        if stat.S_IMODE(spool.stat().st_mode) != MODE:
-            spool.chmod(MODE)
     except (LookupError, PermissionError) as error:
         log.warning("Asterisk may not be able to write recordings", spool=str(spool), group=group, error=str(error))
+    try:
+        if found.st_mode & 0o7777 != MODE:
+            spool.chmod(MODE)
+    except PermissionError as error:
+        log.warning("a spool has not the mode 2770, and it cannot be set", spool=str(spool), error=str(error))
     nowhere = spool / NOWHERE
     if not nowhere.is_symlink():
         nowhere.symlink_to("/dev/null")
@@ -62,15 +65,15 @@ def names(segment: Segment) -> tuple[str, str]:
 def write_state(spool: Path, recording: Recording) -> None:
     """Write down how far a recording is, and make the folders that its sound goes to. OSError if a spool cannot take it."""
     folder = spool / recording.id
-    for place in (folder, *(Path(one.place) / one.folder for one in recording.segments if one.going_on and one.place)):
+    others = [Path(one.place) / one.folder for one in recording.segments if one.going_on and one.place]
+    # Those first in which Asterisk is to write now: this spool may be the one that is full.
+    for place in (*others, folder):
         if not place.is_dir():
             place.mkdir()
             try:
                 place.chmod(MODE)
-            except (
-                PermissionError
-            ):  # the unit lets nobody set the bit for new files' group: Asterisk's have its own then
-                place.chmod(FOLDER)
+            except PermissionError:
+                place.chmod(FOLDER)  # the unit lets nobody set the bit: Asterisk's files have its own group then
     replace(folder / STATE, state_of(recording))
 
 

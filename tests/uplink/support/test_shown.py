@@ -37,7 +37,8 @@ recording: {announcement: canary-27, classes: [canary-28], keep_classes: {canary
   rules: [{record: always, queue: [canary-32]}]}
 control: {socket: /canary-34/sock, group: canary-35}
 metrics: {listen: 'canary-36.example:9464'}
-agi: {listen: 'canary-37.example:4573', socket: /canary-38/agi, users: [canary-66], peers: [192.0.2.71], hours: {canary-39: {holidays: {'12-25': Canary-40}}},
+agi: {listen: 'canary-37.example:4573', socket: /canary-38/agi, users: [canary-66], peers: [192.0.2.71],
+  hours: {canary-39: {holidays: {'12-25': Canary-40}}},
   lookup: {names: {'+4971055': Canary-41}, blocked: ['+4971066'], allowed: ['+4971077'], country: '+49'},
   agents: {'7105': {pin: '71067106', queues: [canary-42], name: Canary-43, interface: PJSIP/canary-44}},
   pause_reasons: {'7': canary-45},
