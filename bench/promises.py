@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,14 +97,19 @@ def switched_off(folder: Path, template: Template, repeats: int) -> Iterator[Pro
         if done.returncode:
             raise RuntimeError(done.stderr)
         yield _off(Promise("off by uplink.enabled: false and a reload", OFF), box, repeats, flag)
-        yield _off(Promise("off by pbxctl uplink off", OFF), box, repeats, command)
+        flagged = Promise("of that, after the word lay on the disk", None)
+        yield _off(Promise("off by pbxctl uplink off", OFF), box, repeats, command, flagged)
+        yield flagged
         yield _off(Promise("the same, with the start of pbxctl", None), box, repeats, program)
     finally:
         box.kill()
         hub.kill()
 
 
-def _off(promise: Promise, box: UplinkBox, repeats: int, off: Callable[[UplinkBox], None]) -> Promise:
+def _off(
+    promise: Promise, box: UplinkBox, repeats: int, off: Callable[[UplinkBox], None], flagged: Promise | None = None
+) -> Promise:
+    """`flagged` takes the part of each time that came after `outbox/off` was there."""
     for _ in range(repeats):
         box.reload(enabled=True)
         box.ctl_here("uplink", "on")
@@ -112,9 +118,16 @@ def _off(promise: Promise, box: UplinkBox, repeats: int, off: Callable[[UplinkBo
         box.becomes(connected=True)
         link = box.link
         assert link is not None
-        began = time.monotonic()
-        off(box)
-        promise.times.append(until(lambda pid=link.pid: silent(pid), began))  # type: ignore[misc]
+        with ThreadPoolExecutor(
+            1
+        ) as thread:  # the command ends later than the link does: it has something to write and to say
+            began, clock = time.monotonic(), time.time()
+            asked = thread.submit(off, box)
+            took = until(lambda pid=link.pid: silent(pid), began)  # type: ignore[misc]
+            asked.result()
+        promise.times.append(took)
+        if flagged is not None:
+            flagged.times.append(took - ((box.outbox / "off").stat().st_mtime - clock))
         if link.wait(60):
             raise RuntimeError(f"the link ended with {link.returncode}")
     return promise
@@ -168,11 +181,12 @@ def _ended(rig: Rig, ctl: Callable[..., subprocess.CompletedProcess[str]]) -> fl
         say(person, f"for n in $(seq 16); do {ORPHANS[0]} ; done; {ORPHANS[1]}".format(mark=mark))
         wait_until(lambda: len(sleeping(mark)) >= PROCESSES, f"{PROCESSES} processes")
         family = {*sleeping(mark), *halls()}
-        began = time.monotonic()
-        done = ctl("support", "end")
-        if done.returncode:
-            raise RuntimeError(done.stderr)
-        took = until(lambda: not any(map(alive, family)), began)
+        with ThreadPoolExecutor(1) as thread:
+            began = time.monotonic()
+            asked = thread.submit(ctl, "support", "end")
+            took = until(lambda: not any(map(alive, family)), began)
+            if asked.result().returncode:
+                raise RuntimeError(asked.result().stderr)
         if sleeping(mark) or marked(ticket):
             raise RuntimeError("processes of the session are left")
     return took

@@ -65,19 +65,24 @@ def _line(pid: int, table: dict[int, tuple[int, str]]) -> list[int]:
 def sessions(core: int, socket: Path, tickets: Iterable[str]) -> list[Process]:
     """Processes that hold support sessions of this box, or that sessions left behind.
 
-    Those are: what pbxd started under support's names, whoever listens on the socket for sessions, and whatever carries the mark of
-    one of these tickets.
+    Those are: what pbxd started under support's names and whoever listens on the socket for sessions, all that descended from them,
+    and whatever carries the mark of one of these tickets.
     """
     table = parents()
     listening = set(_listeners(socket))
     marks = {f"{MARK}={ticket}".encode() for ticket in tickets}
-    found = []
-    for pid in sorted(table):
-        ours = core in _line(pid, table)[1:] and any(word.endswith(SUPPORT_NAMES) for word in arguments(pid)[:5])
-        if ours or pid in listening or marks.intersection(_environment(pid)):
-            seen = network.process(pid)
-            found += [seen] if seen is not None else []
-    return found
+    lines = {pid: _line(pid, table) for pid in table}
+    halls = {
+        pid
+        for pid, line in lines.items()
+        if pid in listening or (core in line[1:] and any(word.endswith(SUPPORT_NAMES) for word in arguments(pid)[:5]))
+    }
+    found = (
+        network.process(pid)
+        for pid, line in sorted(lines.items())
+        if halls.intersection(line) or marks.intersection(_environment(pid))
+    )
+    return [one for one in found if one is not None]
 
 
 def arguments(pid: int) -> list[str]:

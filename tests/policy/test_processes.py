@@ -28,7 +28,7 @@ from pbxd.uplink.outbox import SUPPORT
 from pbxd.uplink.results import FILE
 from pbxd.uplink.support.family import MARK
 from tests.uplink.boxes import USER, BoxEnd
-from tests.uplink.support.rig import Rig, halls
+from tests.uplink.support.rig import Rig, halls, read_until, say
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can see what other users' processes hold")
 ROOT = Path(__file__).parents[2]
@@ -213,6 +213,10 @@ def test_processes_of_support_are_found_whatever_they_are_called(rig: Rig) -> No
     with rig.ticket() as ticket:
         assert sessions(ticket) == halls()
         assert len(processes.sessions(0, rig.outbox / SUPPORT, ())) == 1  # by the socket alone
+    with rig.ticket("shell") as ticket, rig.shell(ticket) as person:
+        read_until(person, b"COMMUNICATIONS")
+        say(person, "env -i sleep 86399 & sleep 86399")
+        wait_until(lambda: len({*sessions()} - {*halls()}) >= 3, "the shell and what it started")
     wait_until(lambda: not sessions(ticket), "no process of support")
     with pretending("nothing", env={MARK: ticket}) as pid:  # it was left by a session
         assert sessions(ticket) == [pid]
