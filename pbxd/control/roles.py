@@ -83,6 +83,7 @@ RULES: dict[str, Rule] = {
     **_things(
         "recording", "GET /v1/recordings", "GET /v1/recordings/export", "GET /v1/recordings/{id}", "DELETE /v1/recordings/{id}",
         "GET /v1/recordings/{id}/sound", "POST /v1/recordings/{id}/hold", "POST /v1/recordings/{id}/release",
+        "POST /v1/recordings/{id}/class",
     ),
     **_things(
         "voicemail", "GET /v1/voicemail/boxes", "POST /v1/voicemail/boxes/{box}/hold", "DELETE /v1/voicemail/boxes/{box}/hold",

@@ -77,8 +77,8 @@ class Desk:
         self._opened = asyncio.Event()  # set while a ticket is open
         self._deadline = 0.0  # monotonic
         self.refused = 0  # since the start
-        self.alarm = ""  # of a ticket that is not what the ledger says: the latest
-        self.alarms = 0  # how many since the start
+        self.alarm = ""  # what is wrong with the latest ticket that is not what the ledger says; empty if none is
+        self.alarms = 0  # how many there were since the start
 
     async def run(self) -> None:
         """Hold what was open when pbxd stopped; until cancelled, end what is over its time."""
