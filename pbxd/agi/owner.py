@@ -1,6 +1,6 @@
 """Whose a TCP socket of this machine is: the kernel's own word for the two ends of one connection (sock_diag(7)).
 
-One question by the exact pair of addresses costs some 5 µs, however many sockets there are; reading /proc/net/tcp costs more with
+One question by the exact pair of addresses costs 3 to 4 µs, however many sockets there are; reading /proc/net/tcp costs more with
 each. The kernel says "user 0" of a socket that is closed and lingers, so only one that is open counts: else whoever sends all that
 he has to say and closes would pass for root.
 """
@@ -21,6 +21,7 @@ SOCK_DIAG_BY_FAMILY: Final = 20  # linux/sock_diag.h
 NETLINK_SOCK_DIAG: Final = 4
 ESTABLISHED: Final = 1  # linux/tcp.h
 LISTEN: Final = 10
+ANSWER: Final = 448  # bytes; it has 124, an error 92, and what Python gives out fast is at most 512 with its head
 LENGTH: Final = 72  # struct nlmsghdr and struct inet_diag_req_v2 (linux/inet_diag.h)
 HEAD: Final = struct.pack("=IHH", LENGTH, SOCK_DIAG_BY_FAMILY, 1)  # 1: NLM_F_REQUEST
 NO_COOKIE: Final = b"\xff" * 8
@@ -89,7 +90,7 @@ class Sockets:
             if self._socket is None:
                 self._open()
             os.write(self._file, question)
-            answer = os.read(self._file, 4096)
+            answer = os.read(self._file, ANSWER)
         except OSError as error:
             self.close()
             raise AGIUnknownError(f"sock_diag: {error.strerror}") from error

@@ -67,7 +67,11 @@ class ScriptHost:
             if user not in self._allowed:
                 print(f"user {user} may not ask for a script", file=sys.stderr, flush=True)
                 return
-            child = os.fork()
+            try:
+                child = os.fork()
+            except OSError as error:  # too many processes; the other scripts go on
+                print(f"no keeper for a script: {error.strerror}", file=sys.stderr, flush=True)
+                return
             if child:
                 self._keepers.add(child)
                 return
