@@ -44,7 +44,7 @@ COMMAND = """
 import contextlib, decimal, grp, io, os, pwd, sys
 from pbxd.cli.main import main
 for words in (["status"], ["uplink", "status"]):  # all that is loaded is loaded as root: others may not be able to read it
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+    with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO())), contextlib.suppress(SystemExit):
         main([*sys.argv[1:3], *words])
 os.setgroups([]); os.setgid(grp.getgrnam("games").gr_gid); os.setuid(pwd.getpwnam("games").pw_uid)
 main()
