@@ -157,9 +157,6 @@ def on(context: typer.Context) -> None:
 @app.command()
 def off(context: typer.Context, outbox: Outbox = DEFAULT_OUTBOX) -> None:
     """Close the link at once, and keep it closed over restarts. It can be done by hand too: touch OUTBOX/off."""
-    from pbxd.uplink.service import STOPS  # noqa: PLC0415 - the other commands need none of this
-
-    found: dict[str, Any] = {"stops": STOPS, "waiting": 0}
     try:
         found = context.obj.post("/v1/uplink/off")
     except ControlRefused:
@@ -172,7 +169,10 @@ def off(context: typer.Context, outbox: Outbox = DEFAULT_OUTBOX) -> None:
             (outbox / "enabled").unlink(missing_ok=True)
         except OSError as failure:
             raise ControlError(f"{error}; {outbox}/off cannot be written by hand: {failure.strerror}") from failure
+        from pbxd.uplink.service import STOPS  # noqa: PLC0415 - with pbxd there, it says so
+
         typer.echo(f"pbxd does not answer ({error}); {outbox}/off was written by hand")
+        found = {"stops": STOPS, "waiting": 0}
     typer.echo("the uplink is off: no connection, no look-up of a name, until `pbxctl uplink on`")
     stopped(found)
 
