@@ -38,6 +38,7 @@ from tests.uplink.test_service import UplinkBox
 
 OFF, ENDED = 1.0, 1.0  # s: the bounds of issue 5
 PROCESSES = 50  # of a support session
+ESTABLISHED = "01"  # in /proc/net/tcp
 LOOK = 0.002  # s between two looks at the kernel
 KEEPALIVE, COUNT = 1.0, 3  # of the dead line, so that a run takes seconds
 ORPHANS = (
@@ -79,6 +80,21 @@ def silent(pid: int) -> bool:
     """Whether a process holds no connected socket; one that is gone holds none."""
     found = network.process(pid)
     return found is None or not found.connected
+
+
+def connection(pid: int) -> set[str]:
+    """The inodes of a process's sockets that are connected; those of its next tries are others."""
+    home = Path(f"/proc/{pid}")
+    lines = [line.split() for line in read(pid, "net/tcp").decode().splitlines()[1:]]
+    return {fields[9] for fields in lines if fields[3] == ESTABLISHED} & network.held(home)
+
+
+def closed(pid: int, sockets: set[str]) -> bool:
+    """Whether a process has let go of these sockets."""
+    try:
+        return not sockets & network.held(Path(f"/proc/{pid}"))
+    except OSError:
+        return True
 
 
 # Off
@@ -308,12 +324,13 @@ def given_up(folder: Path, template: Template, repeats: int, keepalive: float, c
             since = ""
             for _ in range(repeats):
                 since = connected_again(end, since)
-                if silent(link.pid):
+                sockets = connection(link.pid)
+                if not sockets:
                     raise RuntimeError("the link has no connection")
                 time.sleep(random.SystemRandom().random() * keepalive)  # at any moment between two signs of life
                 began = time.monotonic()
                 way.forwards(packets=False)
-                promise.times.append(until(lambda: silent(link.pid), began))
+                promise.times.append(until(lambda sockets=sockets: closed(link.pid, sockets), began))  # type: ignore[misc]
                 way.forwards(packets=True)
         finally:
             end.close()
