@@ -39,7 +39,7 @@ from pbxd.uplink.reconnect import Reconnect
 from pbxd.uplink.secure import WHYS, Identity, Meter, dial
 from pbxd.uplink.support_line import SupportLine
 from pbxd.uplink.vocabulary import BOX_USER, UPLINK_SUBSYSTEM, time_of, time_text
-from pbxd.uplink.watch import Watch
+from pbxd.uplink.watch import Switch, Watch
 
 STATUS = 10.0  # s between two looks at the socket for the status
 CHECKPOINT = 600.0  # s between two checkpoints on one connection
@@ -83,10 +83,15 @@ class Link:
         line = SupportLine(self.outbox, self.place, self._watch)
         visits = asyncio.create_task(line.run())
         ends = [asyncio.create_task(self._off()), asyncio.create_task(stop.wait())]
+
+        def cut() -> None:
+            for meter in (self._meter, line.meter):
+                if meter is not None:
+                    meter.cut()
+
+        Switch(self.outbox.folder, lambda: self.outbox.allowed, cut).start()
         await asyncio.wait([running, visits, *ends], return_when=asyncio.FIRST_COMPLETED)
-        for meter in (self._meter, line.meter):
-            if meter is not None:
-                meter.cut()  # before anything else, which may wait for the disk
+        cut()  # before anything else, which may wait for the disk
         for task in (running, visits, *ends):
             task.cancel()
         await asyncio.wait([running, visits, *ends])

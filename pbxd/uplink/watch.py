@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from inotify_simple import INotify, flags
@@ -33,3 +35,19 @@ class Watch:
         """Watch no more."""
         self._loop.remove_reader(self._inotify.fileno())
         self._inotify.close()
+
+
+class Switch(threading.Thread):
+    """Calls `cut` when the link may run no more, whatever its loop waits for at that moment: a disk may take seconds to sync."""
+
+    def __init__(self, folder: Path, allowed: Callable[[], bool], cut: Callable[[], None]) -> None:
+        super().__init__(name="switch", daemon=True)
+        self._folder, self._allowed, self._cut = folder, allowed, cut
+
+    def run(self) -> None:
+        """Wait for it, and cut."""
+        with INotify() as inotify:
+            inotify.add_watch(str(self._folder), MASK)
+            while self._allowed():
+                inotify.read()
+        self._cut()
