@@ -236,8 +236,11 @@ def test_doctor_goes_on_telling_of_a_spool_that_cannot_be_used(tmp_path: Path) -
     (tmp_path / "spool" / "nowhere.sln").touch()  # where a link is to be
     running.start()
     try:
-        wait_until((tmp_path / "spool" / ".ballast").exists, "a look at the room")
-        findings = {one["check"]: one for one in running.ask("/v1/doctor")["findings"]}
-        assert (findings["recording"]["state"], "cannot be used" in findings["recording"]["detail"]) == ("fault", True)
+
+        def told() -> tuple[str, bool]:
+            findings = {one["check"]: one for one in running.ask("/v1/doctor")["findings"]}
+            return findings["recording"]["state"], "cannot be used" in findings["recording"]["detail"]
+
+        wait_until(lambda: told() == ("fault", True), "the doctor to tell of it")
     finally:
         running.kill()
