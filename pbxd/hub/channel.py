@@ -12,10 +12,10 @@ import asyncssh
 from pbxd.errors import FrameError
 from pbxd.uplink.frames import Decoder, Frame, encode
 
-QUEUED = 2 * 1024 * 1024  # bytes of bodies that wait; then the box waits
+QUEUED = 4 * 1024 * 1024  # bytes of bodies that wait; then the box waits
 QUEUED_FRAMES = 128
 PACKET = 272 * 1024  # bytes of one SSH packet: a frame of the largest body in one
-WINDOW = 1024 * 1024  # bytes that a box may send before we have read them
+WINDOW = 2 * 1024 * 1024  # bytes that a box may send before we have read them
 BATCH = 64  # frames that are stored in one transaction
 
 

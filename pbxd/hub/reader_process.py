@@ -30,7 +30,7 @@ class ReaderProcess:
 
     async def run(self) -> None:
         """Keep it running from the first `wake` on. HubError if it ends by itself."""
-        await self._some.wait()
+        await self._more()  # its start alone costs what an upload could have
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "pbxd.hub.reader", str(os.getpid()), stdin=PIPE
         )
