@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.asterisk import wait_until
 from lab.tree import environment
 from tests.hub.conftest import NewHub
 from tests.hub.peer import Peer, entry, health
@@ -68,7 +69,8 @@ async def test_what_an_operator_sees_of_a_box(peer: Peer, hub: Hub) -> None:
 
 def test_health_and_metrics(new_hub: NewHub) -> None:
     hub = new_hub()
-    hub.start()
+    hub.start()  # it listens to boxes a moment before it tells how it is
+    wait_until(lambda: hub.ctl("health").returncode == 0, "the hub to say how it is")
     said = hub.ctl("health")
     assert (said.returncode, "is well; 0 boxes" in said.stdout) == (0, True)
     with urllib.request.urlopen(f"http://{hub.config.metrics}/metrics", timeout=30) as answer:
