@@ -20,8 +20,6 @@ from pbxd.uplink.support.core_link import LONGEST, Core
 from pbxd.uplink.support.family import end_below
 from pbxd.uplink.support.server import listen
 
-LINGER = 2.0  # s that the ends of sessions may take when everything of them has been killed
-
 
 async def hold(link: socket.socket) -> None:
     """Listen until the core is gone or says to end."""
@@ -42,8 +40,6 @@ async def hold(link: socket.socket) -> None:
         server.close()
         end_below(os.getpid())
         answers.cancel()
-        # With the core killed the end of a session can wait for an answer that never comes: nothing stays behind for that.
-        asyncio.get_running_loop().call_later(LINGER, os._exit, 0)
 
 
 def bound(path: Path, group: int) -> socket.socket:

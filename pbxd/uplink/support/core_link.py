@@ -15,6 +15,7 @@ from typing import Any
 from pbxd.errors import PbxdError, SupportError
 
 LONGEST = 8 * 1024**2  # bytes of a line: all metrics, or the whole configuration
+GONE = "pbxd is gone"
 Answerer = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
@@ -25,9 +26,12 @@ class Core:
         self._reader, self._writer = reader, writer
         self._numbers = count()
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._gone = False
 
     async def ask(self, question: str, /, **facts: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
         """The core's answer. SupportError if it says no, or is gone."""
+        if self._gone:
+            raise SupportError(GONE)
         number = next(self._numbers)
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
@@ -39,13 +43,16 @@ class Core:
 
     async def run(self) -> None:
         """Take answers until the core is gone."""
-        while line := await self._reader.readline():
-            answer = json.loads(line)
-            if not (future := self._waiting.pop(answer["n"])).done():
-                future.set_result(answer["answer"])
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_result({"error": "pbxd is gone"})
+        try:
+            while line := await self._reader.readline():
+                answer = json.loads(line)
+                if not (future := self._waiting.pop(answer["n"])).done():
+                    future.set_result(answer["answer"])
+        finally:
+            self._gone = True
+            for future in self._waiting.values():
+                if not future.done():
+                    future.set_result({"error": GONE})
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Answerer) -> None:
