@@ -40,6 +40,7 @@ from pbxd.errors import (
     Disconnected,
     LoginRefused,
 )
+from pbxd.waking import woken
 
 FIRST_WAIT = 0.5  # s, the longest first wait before a connection is tried again
 STEADY = 30.0  # s that a session stays up before the next failure begins with short waits again
@@ -186,9 +187,7 @@ class ManagerSession:
                     hopeless = only_a_person_can_mend(error)
                     self._down(State.REFUSED if hopeless else State.WAITING, error)
                     wait = self.settings.refused_wait if hopeless else next(delays)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(wait):
-                        await self._stopping.wait()
+                await woken(self._stopping, wait)
         finally:
             self.state = State.STOPPED
 

@@ -21,6 +21,7 @@ from pbxd.chat.rooms import Addresses
 from pbxd.chat.store import ChatStore
 from pbxd.chat.text import parts
 from pbxd.errors import ActionError, ActionFailed, AmiError, CommsError
+from pbxd.waking import woken
 
 RETRY = 60.0  # s after which phones that took nothing are tried again, in case that an event was missed
 BATCH = 20  # messages that are read from the store at a time for one person
@@ -97,10 +98,7 @@ class Phones:
     async def run(self) -> None:
         """Hand over until cancelled."""
         while True:
-            try:
-                async with asyncio.timeout(RETRY):
-                    await self._wake.wait()
-            except TimeoutError:
+            if not await woken(self._wake, RETRY):
                 self._wanted.clear()
             self._wake.clear()
             try:

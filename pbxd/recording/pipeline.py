@@ -28,6 +28,7 @@ from pbxd.recording.catalogue import Catalogue
 from pbxd.recording.foreman import Foreman, WorkerDied, job
 from pbxd.recording.manifest import parse
 from pbxd.recording.stage import READY, remove
+from pbxd.waking import woken
 
 LOOK = 30.0  # s between looks into the spool, beside those when a recording is complete
 IDLE = 20.0  # s without work after which the worker is let go
@@ -101,13 +102,9 @@ class Pipeline:
 
     async def _until_woken(self) -> None:
         for patience in (IDLE, LOOK - IDLE):
-            try:
-                async with asyncio.timeout(patience):
-                    await self._wake.wait()
-            except TimeoutError:
-                await self._foreman.dismiss()  # its memory is more than the daemon's own
-            else:
+            if await woken(self._wake, patience):
                 return
+            await self._foreman.dismiss()  # its memory is more than the daemon's own
 
     async def empty(self) -> bool:
         """Take in all that is ready; whether nothing failed."""

@@ -19,6 +19,7 @@ from pbxd.recording.catalogue import Catalogue
 from pbxd.recording.library import Library
 from pbxd.recording.pipeline import Pipeline
 from pbxd.recording.retention import Keep
+from pbxd.waking import woken
 
 PURGE = 3600.0  # s between looks for recordings that have been kept long enough
 ROOM = 60.0  # s between looks at the disk
@@ -113,12 +114,7 @@ class RecordingService:
         """Wait, and count meanwhile when something was damaged: its alarm does not wait for the next look."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self._every
-        while True:
-            try:
-                async with asyncio.timeout_at(until):
-                    await self._recount.wait()
-            except TimeoutError:
-                return
+        while await woken(self._recount, until - loop.time()):
             self._recount.clear()
             try:
                 await self.count()

@@ -22,6 +22,7 @@ from pbxd.reports.deliveries import Deliveries
 from pbxd.reports.schedule import Due, latest, upcoming
 from pbxd.reports.table import as_json
 from pbxd.stats.report import Report
+from pbxd.waking import woken
 
 SECOND = 1_000_000  # µs
 LOOK = 60.0  # s after which the clock is looked at again: it may have been set, or the machine have slept
@@ -73,11 +74,7 @@ class Scheduler:
             self._changed.clear()
             wake = await self.deliver_due()
             pause = LOOK if wake is None else min(LOOK, max(0.0, (wake - self.clock()) / SECOND))
-            try:
-                async with asyncio.timeout(pause):
-                    await self._changed.wait()
-            except TimeoutError:
-                continue
+            await woken(self._changed, pause)
 
     async def deliver_due(self) -> int | None:
         """Try once all that is due now. When to look again (microseconds UTC); None is whenever."""

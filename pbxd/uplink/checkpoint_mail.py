@@ -22,6 +22,7 @@ from pbxd.mail.errand import seen_through, send_out
 from pbxd.mail.server import described
 from pbxd.uplink.checkpoint_letter import Letter, compose, is_due
 from pbxd.uplink.files import make_folder, read_json, write_whole
+from pbxd.waking import woken
 
 if TYPE_CHECKING:
     from pbxd.uplink.ledger import Ledger
@@ -60,11 +61,7 @@ class CheckpointMail:
                 await self.look()
             except UplinkError as error:
                 self._failed(str(error), LONGEST)
-            try:
-                async with asyncio.timeout(LOOK):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
+            await woken(self._wake, LOOK)
 
     async def look(self) -> None:
         """Send the letter that waits, or one if it is due. UplinkError if the file of letters cannot be read or written."""

@@ -24,6 +24,7 @@ from pbxd.uplink.enrolment import CERTIFICATE, ENROLMENT, IDENTITY, KEY, Enrolme
 from pbxd.uplink.link_status import link_status
 from pbxd.uplink.outbox import DOWN, ENABLED, OFF, SETTINGS
 from pbxd.uplink.supply import Box, Supply
+from pbxd.waking import woken
 
 if TYPE_CHECKING:
     from pbxd.uplink.audit import Verdict
@@ -87,11 +88,7 @@ class UplinkService:
                 if str(error) != self.error:
                     log.error("nothing is queued for the uplink", error=str(error))
                 self.error = str(error)
-            try:
-                async with asyncio.timeout(TICK):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
+            await woken(self._wake, TICK)
 
     async def close(self) -> None:
         """Let go of the ledger."""

@@ -14,6 +14,7 @@ from pbxd.backoff import backoff
 from pbxd.errors import SpoolError
 from pbxd.voicemail.disk import Disk, Scan
 from pbxd.voicemail.spool import Box, Message
+from pbxd.waking import woken
 
 GATHER = 0.2  # s in which changes come together before the spool is looked at
 SOON = 0.5  # s to the next look when Asterisk was at work; longer each time
@@ -48,12 +49,8 @@ class Index:
                 self._watch(watch)
                 if not self.scan.busy:
                     pauses = backoff(SOON, LOOK)
-                try:
-                    async with asyncio.timeout(next(pauses) if self.scan.busy else LOOK):
-                        await self._wake.wait()
+                if await woken(self._wake, next(pauses) if self.scan.busy else LOOK):
                     await asyncio.sleep(GATHER)
-                except TimeoutError:
-                    continue
         finally:
             watch.close()
 

@@ -28,6 +28,7 @@ from pbxd.voicemail.index import Index
 from pbxd.voicemail.letter import compose
 from pbxd.voicemail.rules import Rules
 from pbxd.voicemail.spool import Message
+from pbxd.waking import woken
 
 DAY = 86_400
 GIVE_UP = 7 * DAY  # s after which a message is no news any more
@@ -94,11 +95,7 @@ class Notices:
                 if str(error) != failed:
                     log.error("nobody is told of new voice messages", error=str(error))
                 failed = str(error)
-            try:
-                async with asyncio.timeout(LOOK):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
+            await woken(self._wake, LOOK)
 
     async def look(self) -> None:
         """Tell of all that is new and untold now, as far as the server takes it. CommsError."""

@@ -21,6 +21,7 @@ from pbxd.voicemail.index import Index
 from pbxd.voicemail.operations import Operations
 from pbxd.voicemail.rules import Rules
 from pbxd.voicemail.spool import Box, Message, Text, parse_box
+from pbxd.waking import woken
 
 LOOK = 60.0  # s between looks, beside those when the spool changes
 MOST_COPIES = 100  # of one id in a box; more is no mailbox
@@ -69,11 +70,7 @@ class Upkeep:
         while True:
             self._wake.clear()
             await self.look()
-            try:
-                async with asyncio.timeout(LOOK):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
+            await woken(self._wake, LOOK)
 
     async def look(self) -> None:
         """Do all that is to be done now; what cannot be done is logged once, and tried again at the next look."""

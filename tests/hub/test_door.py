@@ -94,7 +94,8 @@ async def test_who_signs_in_and_says_nothing_is_sent_away(new_hub: NewHub, withi
     async with peer.channel() as link:
         assert await link.ended() == []
     async with peer.connection("box", **peer.signed()) as connection:  # and without a channel at all
-        await asyncio.wait_for(connection.wait_closed(), 60)
+        async with asyncio.timeout(60):
+            await connection.wait_closed()
     assert node.counts["faults"] == 0
 
 

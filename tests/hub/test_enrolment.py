@@ -222,7 +222,8 @@ async def test_nobody_gets_in_twice_by_one_connection(box: Peer) -> None:
                 await connection.create_process(subsystem=more, encoding=None)
     async with box.connection("box", **box.signed()) as connection:
         with pytest.raises(asyncssh.ChannelOpenError):
-            await asyncio.wait_for(connection.run("id"), 60)
+            async with asyncio.timeout(60):
+                await connection.run("id")
     async with box.connection("box", **box.signed()) as connection:
         with pytest.raises(asyncssh.ChannelOpenError):
             await connection.open_connection("127.0.0.1", 22)

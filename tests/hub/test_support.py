@@ -156,7 +156,8 @@ async def test_who_left_the_staff_is_out_at_once(new_hub: NewHub, within: StartW
         reader, _ = await jump.open_connection(peer.id, 22)
         await reader.readline()
         await hub.ask(lambda database: staff.remove(database, "anna"))
-        await asyncio.wait_for(jump.wait_closed(), 60)
+        async with asyncio.timeout(60):
+            await jump.wait_closed()
     with pytest.raises(Refused, match="unknown"):
         async with peer.connection("anna", client_keys=[key]):
             pass
@@ -180,7 +181,8 @@ async def test_a_revoked_box_takes_no_visitors_and_another_node_says_where_it_is
             with pytest.raises(asyncssh.ChannelOpenError, match=f"ssh -J {one.config.reached_at}"):
                 await jump.open_connection(peer.id, 22)
         await one.revoke(peer.id)
-        await asyncio.wait_for(line.wait_closed(), 60)
+        async with asyncio.timeout(60):
+            await line.wait_closed()
 
 
 async def test_tickets_are_what_the_boxes_tell(box: Peer) -> None:
