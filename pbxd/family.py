@@ -18,19 +18,19 @@ from pathlib import Path
 
 from pbxd.errors import PbxdError
 
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 1, 4, 36
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
 BREATH = 0.002  # s between two looks at those that were killed
 TICK, PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 
 
 def become_head() -> None:
     """Make this process the one at the top: orphans below it become its own, its parent's end ends it, nobody may trace it."""
-    become(PR_SET_CHILD_SUBREAPER, 1)
-    become(PR_SET_PDEATHSIG, signal.SIGTERM)
-    become(PR_SET_DUMPABLE, 0)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    prctl(PR_SET_DUMPABLE, 0)
 
 
-def become(option: int, value: int) -> None:
+def prctl(option: int, value: int) -> None:
     """One prctl(2). PbxdError if the kernel refuses."""
     if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) != 0:
         raise PbxdError(f"prctl {option}: {os.strerror(ctypes.get_errno())}")

@@ -21,13 +21,12 @@ from typing import Any
 from pbxd.agi.script_file import fault
 from pbxd.agi.script_request import DESCRIPTORS, HANGUP, LONGEST, ScriptRequest, parsed
 from pbxd.errors import AGIAppError
-from pbxd.family import Usage, become, end_own, usage
+from pbxd.family import PR_SET_NO_NEW_PRIVS, Usage, end_own, prctl, usage
 
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/"}
 FILES = 256  # descriptors
 LOOK = 100  # ms between looks at what the family uses
 SPARE = 16  # processes of the same user beside the families: hosts and keepers
-PR_SET_NO_NEW_PRIVS = 38
 KEEPER_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
@@ -112,7 +111,7 @@ def become_script(
             os.initgroups(entry.pw_name, entry.pw_gid)
             os.setgid(entry.pw_gid)
             os.setuid(entry.pw_uid)
-        become(PR_SET_NO_NEW_PRIVS, 1)
+        prctl(PR_SET_NO_NEW_PRIVS, 1)
         limit(request)
         os.execve(path, [str(path), *request.arguments], ENVIRONMENT)  # noqa: S606 - no shell is meant
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is told, and this child ends

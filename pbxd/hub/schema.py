@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, text
 
+from pbxd.hub.intake import UNREAD
 from pbxd.stats.layout import CALLS, QUALITY, QUEUES
 from pbxd.stats.schema import ROLLUPS, RollupDirty, RollupState
 
@@ -15,7 +16,7 @@ HEAD = "0002"  # the newest migration
 metadata = MetaData()
 Micros = BigInteger().with_variant(Integer, "sqlite")
 Counted = BigInteger().with_variant(Integer, "sqlite")  # a key that the database counts up
-UNREAD = "why = 'unread'"
+IS_UNREAD = text(f"why = '{UNREAD}'")  # as `reading` asks for them: else the index is not used
 UPLOADED = (CALLS, QUEUES, QUALITY)  # agents and pauses are persons: their rollups stay on the box
 
 
@@ -82,7 +83,7 @@ entries = Table(
     _text("why"),  # "" of one that is held and read, unread; else why its body is not there: destroyed, sha256, schema, size, aged
     Column("body", LargeBinary, nullable=True),
     Index("entries_class", "box", "class", "accepted"),
-    Index("entries_unread", "box", "ledger", "number", sqlite_where=text(UNREAD), postgresql_where=text(UNREAD)),
+    Index("entries_unread", "box", "ledger", "number", sqlite_where=IS_UNREAD, postgresql_where=IS_UNREAD),
 )  # fmt: skip
 parts = Table(  # of entries that have come in part, or came in parts and are unread
     "parts", metadata,

@@ -57,8 +57,7 @@ class Library:
         if may(who, "see", Thing("recording")).allowed:
             return wanted
         teams = who.supervises
-        numbers = [person.extensions for person in self._store.access.people if person.teams & teams]
-        return replace(wanted, extensions=who.extensions.union(*numbers), queues=teams)
+        return replace(wanted, extensions=who.extensions | self._store.access.people.numbers(teams), queues=teams)
 
     async def show(self, who: Person, name: str) -> dict[str, Any]:
         """All that is known of a recording. AccessRefused, ObjectGone."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import encodings.idna  # noqa: F401 - names are looked up by it, and our later user may not be able to read it
 import os
 import pwd
@@ -28,6 +27,7 @@ import uvloop
 
 from pbxd import logs
 from pbxd.errors import FrameError, HubAway, HubRefused, HubUntrusted, LedgerError, UplinkError
+from pbxd.family import PR_SET_NO_NEW_PRIVS, prctl
 from pbxd.heap import keep_freed_memory
 from pbxd.uplink.conversation import Conversation
 from pbxd.uplink.enrolment import LinkSettings
@@ -47,7 +47,6 @@ CLOCK = 60.0  # s of difference to the hub's clock that are worth a word
 CLOCK_FAR = 86_400.0  # s of it with which nothing is sent: certificates that end are no limit to a clock that is behind
 SMALLEST_PIECE = 4096  # bytes
 READ = 64 * 1024  # bytes
-NO_NEW_PRIVILEGES = 38  # prctl(2): PR_SET_NO_NEW_PRIVS
 
 WHY: Mapping[type[UplinkError], str] = {HubUntrusted: "untrusted"}
 
@@ -281,7 +280,7 @@ def main() -> None:
         sys.exit("usage: pbxd-link OUTBOX STATE [USER]")
     if len(sys.argv) == 4:
         become(sys.argv[3])  # after all modules are loaded: the user need not be able to read the program
-    ctypes.CDLL(None, use_errno=True).prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
     os.umask(0o027)
     keep_freed_memory()
     logs.configure("info", "auto")

@@ -31,7 +31,7 @@ def parents() -> dict[int, tuple[int, str]]:
 
 
 def descendants(head: int) -> list[int]:
-    """All living processes below `head`."""
+    """All living processes below `head`. By their parents: the kernel's lists of children may miss one while others end."""
     table = parents()
     below = {head}
     grown = True
