@@ -14,9 +14,8 @@ OWNERS: frozenset[Role] = frozenset({"root", "system"})  # root and pbxd's own u
 ADMIN: frozenset[Role] = frozenset({"admin"})
 READERS: frozenset[Role] = ADMIN | {"auditor"}
 LEADERS: frozenset[Role] = ADMIN | {"supervisor"}
-EVERYBODY: frozenset[Role] = (
-    READERS | LEADERS | {"user", "nobody"}
-)  # nobody: a member of control.group that `people` does not name
+# nobody: a member of control.group that `people` does not name
+EVERYBODY: frozenset[Role] = READERS | LEADERS | {"user", "nobody"}
 
 
 @dataclass(frozen=True, slots=True)

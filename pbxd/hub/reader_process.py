@@ -64,8 +64,7 @@ class ReaderProcess:
     async def _tell(self, process: Process, line: bytes) -> None:
         if process.stdin is None:
             raise HubError("the process that reads what was uploaded has no input")
-        with contextlib.suppress(
-            OSError, RuntimeError
-        ):  # it has ended, which `run` sees; RuntimeError is uvloop's name for it
+        # It may have ended, which `run` sees; RuntimeError is uvloop's name for that.
+        with contextlib.suppress(OSError, RuntimeError):
             process.stdin.write(line + b"\n")
             await process.stdin.drain()

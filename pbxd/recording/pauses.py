@@ -22,9 +22,7 @@ class Pauses:
 
     _paying: set[str] = field(default_factory=set)  # uniqueids of calls in which somebody pays
     _listened: set[str] = field(default_factory=set)  # uniqueids on which Asterisk was told to listen for keys
-    _keys: dict[str, int | None] = field(
-        default_factory=dict
-    )  # recording -> when its digits are over; None: a key is down
+    _keys: dict[str, int | None] = field(default_factory=dict)  # recording -> end of its digits; None: a key is down
 
     # Keys
 

@@ -36,9 +36,7 @@ class RecorderRules:
     pause_on_digits: bool = True
     digits_before: int = 300_000  # µs before a key is told of that are silenced too
     digits_after: int = 3_000_000  # µs after the last key in which nothing is kept
-    kept: Mapping[str, float] = field(
-        default_factory=lambda: {"call": inf}
-    )  # all classes, and how long each is kept, in s
+    kept: Mapping[str, float] = field(default_factory=lambda: {"call": inf})  # all classes, each for how many s
 
 
 @dataclass(slots=True)

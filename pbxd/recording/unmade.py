@@ -80,9 +80,7 @@ class UnmadeSound:
         """What lies in the spools now. OSError if one cannot be read."""
         found: dict[str, Unmade] = {}
         for one in await asyncio.to_thread(lambda: list(_waiting(self._spools))):
-            if not (
-                one.id in found and found[one.id].known
-            ):  # sound of one call may be in two spools, its state in one
+            if one.id not in found or not found[one.id].known:  # a call may be in two spools, its state in one
                 found[one.id] = one
         return list(found.values())
 

@@ -88,9 +88,7 @@ class Place:
         handle = -1
         try:
             handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o640)
-            fcntl.flock(
-                handle, fcntl.LOCK_EX | fcntl.LOCK_NB
-            )  # before it can be seen: there is no moment without a lock
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # before it can be seen: it is never without
             line = first_line(extent.base + extent.size)
             if os.write(handle, line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # noqa: TRY301 - as if it had said so itself

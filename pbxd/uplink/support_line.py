@@ -33,9 +33,7 @@ class SupportLine:
         self._folder, self._place, self._watch = outbox.folder, place, watch
         self._socket = outbox.folder / SUPPORT
         self.meter: Meter | None = None  # of the connection, while there is one
-        self._up: float | None = (
-            None  # monotonic: since when people could come through by the last connection; None if never
-        )
+        self._up: float | None = None  # monotonic: since when the last connection lets people through; None if never
 
     async def run(self) -> None:
         """Hold one whenever the socket is there, for ever. How long to wait for the next try, `Reconnect` says, as for the link."""

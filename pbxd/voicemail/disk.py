@@ -196,9 +196,7 @@ class Disk:
             group = place.stat().st_gid
             if not folder.exists():
                 folder.mkdir()
-                if (
-                    folder.stat().st_gid != group
-                ):  # else it is `chmod g+s`: the unit allows no chown, and no setting of that bit
+                if folder.stat().st_gid != group:  # else by `chmod g+s`: the unit allows neither that bit nor chown
                     os.chown(folder, -1, group)
                 folder.chmod(0o775)  # Asterisk locks and renumbers in it
             if (folder / LOCK).exists():
